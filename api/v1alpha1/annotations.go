@@ -1,0 +1,63 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// Annotations by which a user steers a DeviceCertificate. The operator never writes them.
+const (
+	// AnnotationRenewRequestedAt asks for a renewal now: an RFC 3339 time. One that is older than the Secret's issued-at counts as handled.
+	AnnotationRenewRequestedAt = "devicecert.io/renew-requested-at"
+	// AnnotationRetryRequestedAt ends a back-off at once: an RFC 3339 time.
+	AnnotationRetryRequestedAt = "devicecert.io/retry-requested-at"
+	// AnnotationAbandonAttempt gives up the attempt with this id, such as one that waits for an approval that never comes.
+	AnnotationAbandonAttempt = "devicecert.io/abandon-attempt"
+	// AnnotationAcknowledgeOrphan removes the orphan with this certificate id or attempt id from status.orphans.
+	AnnotationAcknowledgeOrphan = "devicecert.io/acknowledge-orphan"
+	// AnnotationRevokeRequested asks to replace, then revoke: "<serial>/<reason>".
+	AnnotationRevokeRequested = "devicecert.io/revoke-requested"
+	// AnnotationAdoptableBy, on a Secret, is the consent of its owner that the DeviceCertificate of this name takes it over.
+	AnnotationAdoptableBy = "devicecert.io/adoptable-by"
+)
+
+// Annotations and labels the operator writes on the Secrets it owns.
+const (
+	// AnnotationCertificateName is the name of the DeviceCertificate a Secret belongs to.
+	AnnotationCertificateName = "devicecert.io/certificate-name"
+	// AnnotationCertificateUID is its UID.
+	AnnotationCertificateUID = "devicecert.io/certificate-uid"
+	// AnnotationCertificateID is the vendor's id of the stored certificate.
+	AnnotationCertificateID = "devicecert.io/certificate-id"
+	// AnnotationRequestID is the vendor's id of the request that issued it.
+	AnnotationRequestID = "devicecert.io/request-id"
+	// AnnotationAttemptID is the attempt that issued it.
+	AnnotationAttemptID = "devicecert.io/attempt-id"
+	// AnnotationIssuanceHash is the hash of what was bought.
+	AnnotationIssuanceHash = "devicecert.io/issuance-hash"
+	// AnnotationIssuedAt is when it was stored, RFC 3339.
+	AnnotationIssuedAt = "devicecert.io/issued-at"
+	// AnnotationContentDigest is a digest of everything that was rendered into the Secret.
+	AnnotationContentDigest = "devicecert.io/content-digest"
+	// AnnotationHandledRenewRequest is the renew request that was handled when it was stored.
+	AnnotationHandledRenewRequest = "devicecert.io/handled-renew-request"
+	// LabelWatch marks Secrets that the operator watches by their metadata.
+	LabelWatch = "devicecert.io/watch"
+)
+
+// Finalizer keeps a DeviceCertificate until no attempt is open and its deletion policy was carried out.
+const Finalizer = "devicecert.io/finalizer"
+
+// Keys of the Secret's data.
+const (
+	KeyCertificate  = "tls.crt"
+	KeyPrivateKey   = "tls.key"
+	KeyCA           = "ca.crt"
+	KeySealedBundle = "bundle.p7m"
+	KeySealedKey    = "key.p7m"
+	KeyCombinedPEM  = "tls-combined.pem"
+	KeyDERKey       = "key.der"
+	KeyDERCert      = "tls.der"
+	KeyPKCS12       = "keystore.p12"
+	KeyPKCS12Trust  = "truststore.p12"
+	KeyJKS          = "keystore.jks"
+	KeyJKSTrust     = "truststore.jks"
+)

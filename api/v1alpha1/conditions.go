@@ -1,0 +1,96 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// Condition types. A condition whose polarity is abnormal-true is absent when there is nothing to tell.
+const (
+	// ConditionReady is True while a valid certificate that answers the spec is in the Secret. On an issuer: while it can be used. Always present.
+	ConditionReady = "Ready"
+	// ConditionReconciling is True (abnormal-true) while the operator works toward Ready by itself.
+	ConditionReconciling = "Reconciling"
+	// ConditionStalled is True (abnormal-true) while nothing will happen until somebody acts. Never together with Reconciling.
+	ConditionStalled = "Stalled"
+	// ConditionIssuing is True (abnormal-true) while an attempt is open or one is due.
+	ConditionIssuing = "Issuing"
+	// ConditionRenewalFailing is True (abnormal-true) while the certificate is valid and its renewal fails.
+	ConditionRenewalFailing = "RenewalFailing"
+	// ConditionSecretInSync is True when the Secret holds exactly what the spec asks to be rendered.
+	ConditionSecretInSync = "SecretInSync"
+	// ConditionSuspended is True (abnormal-true) while the object or its issuer is suspended.
+	ConditionSuspended = "Suspended"
+	// ConditionDiffersFromRequest is True (abnormal-true) while the stored certificate differs from what was asked, as profiles may make it.
+	ConditionDiffersFromRequest = "DiffersFromRequest"
+	// ConditionOutputsIncomplete is True (abnormal-true) while an optional output could not be rendered; tls.crt and tls.key are not affected.
+	ConditionOutputsIncomplete = "OutputsIncomplete"
+)
+
+// Reasons of conditions and events. Those a user meets are explained in docs/troubleshooting.md.
+const (
+	// ReasonStored: key and certificate are in the Secret and valid.
+	ReasonStored = "Stored"
+	// ReasonIssuing: a first certificate is being bought.
+	ReasonIssuing = "Issuing"
+	// ReasonRenewing: a successor is being bought.
+	ReasonRenewing = "Renewing"
+	// ReasonOutOfDate: the spec asks for another certificate than the one stored.
+	ReasonOutOfDate = "OutOfDate"
+	// ReasonExpired: the certificate in the Secret has expired.
+	ReasonExpired = "Expired"
+	// ReasonNotYetValid: the certificate in the Secret is not valid yet.
+	ReasonNotYetValid = "NotYetValid"
+	// ReasonRevoked: the certificate in the Secret was revoked at the vendor.
+	ReasonRevoked = "Revoked"
+	// ReasonSecretMissing: there is no Secret.
+	ReasonSecretMissing = "SecretMissing"
+	// ReasonSecretBroken: the Secret lacks a usable private key or certificate.
+	ReasonSecretBroken = "SecretBroken"
+	// ReasonSecretConflict: the Secret belongs to somebody else.
+	ReasonSecretConflict = "SecretConflict"
+	// ReasonSecretRefused: the API server refuses the Secret (quota, policy, RBAC, immutability, size).
+	ReasonSecretRefused = "SecretRefused"
+	// ReasonInvalidSpec: the spec cannot be carried out.
+	ReasonInvalidSpec = "InvalidSpec"
+	// ReasonRefused: the vendor refused the request.
+	ReasonRefused = "RefusedByVendor"
+	// ReasonUnverified: an issued certificate failed verification and was not stored; also an issuer whose credential no cheap call can try.
+	ReasonUnverified = "Unverified"
+	// ReasonPendingApproval: the vendor waits for a person's approval.
+	ReasonPendingApproval = "PendingApproval"
+	// ReasonResolving: the outcome of an attempt is being found out.
+	ReasonResolving = "Resolving"
+	// ReasonRateLimited: the attempt waits for a token.
+	ReasonRateLimited = "RateLimited"
+	// ReasonBackingOff: the attempt waits after a failure.
+	ReasonBackingOff = "BackingOff"
+	// ReasonIssuerNotReady: the issuer cannot be used.
+	ReasonIssuerNotReady = "IssuerNotReady"
+	// ReasonIssuerNotFound: there is no such issuer.
+	ReasonIssuerNotFound = "IssuerNotFound"
+	// ReasonNotGranted: the issuer grants this request to nobody in this namespace.
+	ReasonNotGranted = "NotGranted"
+	// ReasonProfileBlocked: the issuer does not buy from this profile until somebody acts.
+	ReasonProfileBlocked = "ProfileBlocked"
+	// ReasonSuspended: suspend is true.
+	ReasonSuspended = "Suspended"
+	// ReasonConnected: an issuer's credential was accepted.
+	ReasonConnected = "Connected"
+	// ReasonCredentialMissing: a Secret or key an issuer or certificate names is not there.
+	ReasonCredentialMissing = "CredentialMissing"
+	// ReasonCredentialRefused: the vendor refused the credential.
+	ReasonCredentialRefused = "CredentialRefused"
+	// ReasonUnreachable: the vendor's host cannot be reached.
+	ReasonUnreachable = "Unreachable"
+	// ReasonHostForbidden: --allowed-hosts does not admit the host.
+	ReasonHostForbidden = "HostForbidden"
+	// ReasonClockSkew: the operator's clock and the vendor's are more than five minutes apart.
+	ReasonClockSkew = "ClockSkew"
+	// ReasonProbing: an issuer's credential is being tried.
+	ReasonProbing = "Probing"
+	// ReasonTerminating: the object is being deleted.
+	ReasonTerminating = "Terminating"
+	// ReasonInSync: the Secret holds exactly what the spec asks for.
+	ReasonInSync = "InSync"
+	// ReasonOrphan: a certificate's answer was lost.
+	ReasonOrphan = "OrphanReported"
+)
