@@ -164,9 +164,20 @@ type Failures struct {
 	// nextTime is when the next attempt may start. A spec change, a changed issuer or devicecert.io/retry-requested-at brings it forward.
 	// +optional
 	NextTime *metav1.Time `json:"nextTime,omitempty"`
+	// kind of the attempt that failed last.
+	// +optional
+	Kind AttemptKind `json:"kind,omitempty"`
 	// generation of the spec that failed.
 	// +optional
 	Generation int64 `json:"generation,omitempty"`
+	// issuanceHash of what failed to be bought.
+	// +kubebuilder:validation:MaxLength=128
+	// +optional
+	IssuanceHash string `json:"issuanceHash,omitempty"`
+	// lostRenewalOf is the certificate whose renewal was lost; when the vendor refuses to renew it once more, a new one is enrolled.
+	// +kubebuilder:validation:MaxLength=128
+	// +optional
+	LostRenewalOf string `json:"lostRenewalOf,omitempty"`
 	// issuerVersion is the issuer's object and credential version that failed.
 	// +optional
 	IssuerVersion string `json:"issuerVersion,omitempty"`

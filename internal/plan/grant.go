@@ -1,0 +1,76 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+)
+
+// Denied says why no grant covers what the spec asks for from a namespace with these labels; empty when one does. A request must
+// satisfy one grant whole: two halves of two grants do not add up.
+func Denied(grants []v1alpha1.Grant, namespaceLabels map[string]string, spec *v1alpha1.DeviceCertificateSpec) string {
+	if len(grants) == 0 {
+		return fmt.Sprintf("%s %s grants nothing to anybody: its owner must add spec.grants", spec.IssuerRef.Kind, spec.IssuerRef.Name)
+	}
+	nearest := "no grant selects this namespace"
+	for i := range grants {
+		denied := deniedBy(&grants[i], namespaceLabels, spec)
+		if denied == "" {
+			return ""
+		}
+		if denied != notSelected {
+			nearest = denied
+		}
+	}
+	return fmt.Sprintf("%s %s does not grant this request: %s", spec.IssuerRef.Kind, spec.IssuerRef.Name, nearest)
+}
+
+const notSelected = "namespace not selected"
+
+// deniedBy says why this one grant does not cover the request; empty when it does.
+func deniedBy(g *v1alpha1.Grant, namespaceLabels map[string]string, spec *v1alpha1.DeviceCertificateSpec) string {
+	selector, err := metav1.LabelSelectorAsSelector(&g.Namespaces)
+	if err != nil {
+		return "its namespace selector is invalid: " + err.Error()
+	}
+	if !selector.Matches(labels.Set(namespaceLabels)) {
+		return notSelected
+	}
+	if len(g.Profiles) > 0 && !slices.Contains(g.Profiles, spec.EnrollmentProfileID) {
+		return "profile " + spec.EnrollmentProfileID + " is not among those granted to this namespace"
+	}
+	for _, bound := range g.Attributes {
+		for _, a := range slices.Concat(spec.CertificateAttributes, spec.DeviceAttributes) {
+			if !strings.EqualFold(a.ID, bound.ID) {
+				continue
+			}
+			for _, value := range attributeValues(a) {
+				if !allows(bound, value) {
+					return fmt.Sprintf("value %q of attribute %s is outside what is granted to this namespace", value, a.ID)
+				}
+			}
+		}
+	}
+	return ""
+}
+
+func attributeValues(a v1alpha1.Attribute) []string {
+	if a.Value != nil {
+		return []string{*a.Value}
+	}
+	return a.Values
+}
+
+func allows(bound v1alpha1.AttributeGrant, value string) bool {
+	return slices.Contains(bound.Values, value) ||
+		slices.ContainsFunc(bound.Prefixes, func(p string) bool { return p != "" && strings.HasPrefix(value, p) }) ||
+		slices.ContainsFunc(bound.Suffixes, func(s string) bool { return s != "" && strings.HasSuffix(value, s) })
+}

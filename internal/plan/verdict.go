@@ -1,0 +1,80 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+)
+
+// backdating is how far before the request a vendor may set notBefore.
+const backdating = 48 * time.Hour
+
+// Candidate is a certificate of the vendor's inventory that an attempt may have bought, parsed from its leaf.
+type Candidate struct {
+	CertificateID, Serial string
+	CommonName            string
+	SANDigest             string
+	KeyType               string
+	NotBefore             time.Time
+	// Revoked: the inventory lists it as revoked.
+	Revoked bool
+	// Accounted: a Secret, a predecessor or an orphan of this operator already has it.
+	Accounted bool
+	// Marked: the leaf carries the attempt's id.
+	Marked bool
+}
+
+// Verdict says what became of an attempt: what to revoke, what to report. Both empty means that nothing was issued.
+type Verdict struct {
+	// Revoke are proven ours.
+	Revoke []Candidate
+	// Report may be ours.
+	Report []Candidate
+}
+
+// Judge picks the candidates that the attempt may have bought, and divides them by proof. Proven are: a certificate id that the vendor
+// gave us, the attempt's id in the leaf, and, where the issuer's owner declared this operator the only enroller (policy Revoke), a
+// single candidate that agrees with the attempt in everything. Names alone prove nothing: two clusters may run from the same YAML.
+func Judge(attempt *v1alpha1.Attempt, deadline time.Time, policy v1alpha1.OrphanPolicy, candidates []Candidate) Verdict {
+	var v Verdict
+	var agreeing int
+	for _, c := range candidates {
+		known := attempt.CertificateID != "" && c.CertificateID == attempt.CertificateID
+		switch {
+		case c.Revoked || c.Accounted && !known:
+		case known || c.Marked:
+			v.Revoke = append(v.Revoke, c)
+		case possible(attempt, deadline, c):
+			v.Report = append(v.Report, c)
+			if agrees(attempt, c) {
+				agreeing++
+			}
+		}
+	}
+	if policy == v1alpha1.OrphansRevoke && agreeing == 1 && len(v.Revoke) == 0 {
+		v.Revoke = slices.DeleteFunc(slices.Clone(v.Report), func(c Candidate) bool { return !agrees(attempt, c) })
+		v.Report = slices.DeleteFunc(v.Report, func(c Candidate) bool { return agrees(attempt, c) })
+	}
+	return v
+}
+
+// possible tells whether the attempt may have bought the candidate at all: the name and the time fit.
+func possible(attempt *v1alpha1.Attempt, deadline time.Time, c Candidate) bool {
+	return c.Serial != attempt.PredecessorSerial &&
+		strings.EqualFold(c.CommonName, attempt.CommonName) &&
+		!c.NotBefore.Before(attempt.StartedAt.Add(-backdating)) &&
+		!c.NotBefore.After(deadline.Add(clockTolerance))
+}
+
+// agrees tells whether a possible candidate also has the alternative names and the key type that were asked for. Profiles may rewrite
+// both, so a candidate that does not agree is still reported.
+func agrees(attempt *v1alpha1.Attempt, c Candidate) bool {
+	return (attempt.CommonName != "" || attempt.SANDigest != "") &&
+		(attempt.SANDigest == "" || c.SANDigest == attempt.SANDigest) &&
+		(attempt.KeyType == "" || strings.EqualFold(c.KeyType, attempt.KeyType))
+}
