@@ -8,11 +8,14 @@ import (
 	"crypto/subtle"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"slices"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Request headers that carry credentials.
@@ -27,11 +30,15 @@ type credential struct {
 	profileID string // empty: the whole account
 	deny      []Operation
 	expires   *time.Time
-	passcode  *Passcode // nil for API keys and client certificates
+	passcode  *Passcode     // nil for API keys and client certificates
+	limiter   *rate.Limiter // nil without a rate limit
 }
 
-// may checks the operation, not yet the profile: that is known only after the body is read.
-func (c credential) may(operation Operation) error {
+// may checks the operation and the rate, not yet the profile: that is known only after the body is read.
+func (c credential) may(operation Operation, now time.Time) error {
+	if c.limiter != nil && !c.limiter.AllowN(now, 1) {
+		return &refusal{status: http.StatusTooManyRequests, code: codeLimitExceeded, message: "too many requests with this credential", retryAfter: "1"}
+	}
 	if c.profileID != "" && operation != OperationEnroll && operation != OperationRenew {
 		return denied("credential %s is bound to an enrollment profile and may only enroll and renew", c.name)
 	}
@@ -57,7 +64,11 @@ func newCredentials(c Config, generated func(name string) (*x509.Certificate, er
 		certificates: map[[32]byte]credential{},
 	}
 	for _, k := range c.APIKeys {
-		known.apiKeys[sha256.Sum256([]byte(k.Key))] = credential{name: k.Name, deny: k.Deny, expires: k.Expires}
+		accepted := credential{name: k.Name, deny: k.Deny, expires: k.Expires}
+		if k.RequestsPerSecond > 0 {
+			accepted.limiter = rate.NewLimiter(rate.Limit(k.RequestsPerSecond), max(k.RequestsPerSecond, 1))
+		}
+		known.apiKeys[sha256.Sum256([]byte(k.Key))] = accepted
 	}
 	for _, p := range c.Passcodes {
 		known.passcodes[sha256.Sum256([]byte(p.Passcode))] = credential{name: p.Name, profileID: p.ProfileID, expires: p.Expires, passcode: &p}
@@ -87,7 +98,7 @@ func clientCertificate(cc ClientCertificate, generated func(string) (*x509.Certi
 	}
 	block, _ := pem.Decode(text)
 	if block == nil {
-		return nil, fmt.Errorf("no PEM certificate found")
+		return nil, errors.New("no PEM certificate found")
 	}
 	return x509.ParseCertificate(block.Bytes)
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"sigs.k8s.io/yaml"
@@ -128,6 +129,8 @@ type APIKey struct {
 	Deny []Operation `json:"deny,omitempty"`
 	// Expires is when every call starts to fail with 401. Absent means never.
 	Expires *time.Time `json:"expires,omitempty"`
+	// RequestsPerSecond answers 429 with Retry-After: 1 beyond this rate, with a burst of one second. 0 means no limit.
+	RequestsPerSecond int `json:"requestsPerSecond,omitempty"`
 }
 
 // Passcode is an enrollment passcode of one profile.
@@ -159,7 +162,7 @@ type RegisteredValue struct {
 type ClientCertificate struct {
 	// Name is what the ledger and the request log show; unique among all credentials.
 	Name string `json:"name"`
-	// CertificateFile is the path of a PEM certificate.
+	// CertificateFile is the path of a PEM certificate; in YAML relative to the configuration file.
 	CertificateFile string `json:"certificateFile,omitempty"`
 	// Certificate is a PEM certificate.
 	Certificate string `json:"certificate,omitempty"`
@@ -229,6 +232,11 @@ func LoadConfig(path string) (Config, error) {
 	}
 	if err := config.validate(); err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	for i, cc := range config.ClientCertificates {
+		if cc.CertificateFile != "" && !filepath.IsAbs(cc.CertificateFile) {
+			config.ClientCertificates[i].CertificateFile = filepath.Join(filepath.Dir(path), cc.CertificateFile)
+		}
 	}
 	return config, nil
 }

@@ -108,7 +108,7 @@ func (s *Server) verbs(verbs map[string]operation) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &call{request: r}
 		op, ok := verbs[r.Method]
-		logged := s.requests.arrived(r, s.now())
+		logged := s.requests.arrived(r, op.name, s.now())
 		answer := s.answer(ok, len(verbs) > 0, op, c, logged)
 		if answer.misdeliver == nil || answer.misdeliver.Action != ActionDrop {
 			s.requests.update(logged, func(entry *Request) { entry.Status = answer.status })
@@ -139,7 +139,7 @@ func (s *Server) answer(verbKnown, pathKnown bool, op operation, c *call, logged
 	}
 	err := op.identify(s, c)
 	s.requests.update(logged, func(entry *Request) {
-		entry.Operation, entry.Credential, entry.Body = op.name, c.credential.name, maskBody(c.body)
+		entry.Credential, entry.Body = c.credential.name, maskBody(c.body)
 		entry.ProfileID, entry.CommonName, entry.CertificateID = c.profileID, c.commonName, c.certificateID
 	})
 	if err != nil {
@@ -156,7 +156,7 @@ func (s *Server) admit(op operation, c *call) error {
 	if c.credential, err = s.credentials.authenticate(c.request, s.now()); err != nil {
 		return err
 	}
-	if err := c.credential.may(op.name); err != nil {
+	if err := c.credential.may(op.name, s.now()); err != nil {
 		return err
 	}
 	if !acceptsJSON(c.request.Header.Values("Accept")) {

@@ -16,8 +16,8 @@
 //   - server.go, listen.go: the server and its three listeners (API, client certificate, admin)
 //   - dispatch.go: the one path every request takes: authenticate, identify, fault, perform, fault, answer
 //   - enroll.go, renew.go, search.go, revoke.go, specification.go, device.go: one vendor endpoint each
-//   - authority.go, leaf.go, render.go, cms.go: issuing, and the five private key formats
+//   - attributes.go, authority.go, leaf.go, keys.go, render.go, cms.go: issuing, and the five private key formats
 //   - ledger.go: every certificate, committed to disk before it is answered; never a private key
-//   - fault.go, tamper.go, deliver.go: scripted misbehaviour
+//   - fault.go, faultbook.go, act.go, tamper.go, deliver.go: scripted misbehaviour: what, when, and how each is done
 //   - admin.go, requestlog.go: what tests and people ask the simulator about itself
 package simulator

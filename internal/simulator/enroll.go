@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 )
@@ -30,6 +31,7 @@ type order struct {
 	profile               Profile
 	certificateAttributes []Attribute
 	deviceAttributes      []Attribute
+	deviceIdentifier      string
 	kind                  string
 }
 
@@ -98,15 +100,17 @@ func (s *Server) orderFor(c *call, kind string) (order, error) {
 	if o.deviceAttributes, err = resolve(profile.DeviceFields, deviceAttributes); err != nil {
 		return order{}, err
 	}
-	if len(o.deviceIdentifier()) > maxDeviceIdentifier {
+	o.deviceIdentifier = identifierOf(o)
+	if utf8.RuneCountInString(o.deviceIdentifier) > maxDeviceIdentifier {
 		return order{}, invalidInput("attribute %s is longer than %d characters", attributeDeviceIdentifier, maxDeviceIdentifier)
 	}
 	return o, nil
 }
 
-// deviceIdentifier is the device's name; without one the stand-in uses the common name.
-func (o order) deviceIdentifier() string {
-	return orDefault(first(o.deviceAttributes, attributeDeviceIdentifier), first(o.certificateAttributes, attributeCommonName))
+// identifierOf is the device's name; without one the stand-in uses the common name, and without that makes one up.
+func identifierOf(o order) string {
+	named := orDefault(first(o.deviceAttributes, attributeDeviceIdentifier), first(o.certificateAttributes, attributeCommonName))
+	return orDefault(named, "device-"+uuid.NewString())
 }
 
 // checkKeyRequest checks everything about keys, and settles the key type.
@@ -204,7 +208,7 @@ func (s *Server) entryFor(c *call, o order, i issued, requestID string) Entry {
 		RequestID:             requestID,
 		ProfileID:             o.profile.ID,
 		CommonName:            i.leaf.Subject.CommonName,
-		DeviceIdentifier:      o.deviceIdentifier(),
+		DeviceIdentifier:      o.deviceIdentifier,
 		CertificateAttributes: o.certificateAttributes,
 		DeviceAttributes:      o.deviceAttributes,
 		Credential:            c.credential.name,
@@ -229,7 +233,7 @@ func (s *Server) deviceFor(o order) Device {
 	now := s.now().UTC()
 	device, ok := s.ledger.device(o.deviceIdentifier())
 	if !ok {
-		device = Device{ID: uuid.NewString(), DeviceIdentifier: o.deviceIdentifier(), Created: now}
+		device = Device{ID: uuid.NewString(), DeviceIdentifier: o.deviceIdentifier, Created: now}
 	}
 	device.Updated = now
 	device.Fields = o.deviceAttributes

@@ -6,11 +6,7 @@ package simulator
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
-	"strconv"
-	"sync"
-	"time"
 )
 
 // Action is what a fault does.
@@ -30,7 +26,8 @@ const (
 
 // Actions that spoil the delivery of a proper answer.
 const (
-	// ActionTruncate closes the connection after Fault.Bytes of the body.
+	// ActionTruncate closes the connection after Fault.Bytes of the body. With more bytes than the body has it delivers the
+	// whole answer and closes the kept-alive connection under the client's next request.
 	ActionTruncate Action = "truncate"
 	// ActionContentLength declares Fault.Bytes more than the body has, then closes the connection. Negative declares less.
 	ActionContentLength Action = "contentLength"
@@ -192,6 +189,8 @@ func (f Fault) validate() error {
 		return fmt.Errorf("unknown action %q; known are %q", f.Action, append(stagedActions(), otherActions()...))
 	case f.Stage != "" && !staged:
 		return fmt.Errorf("stage is for hold, delay, drop and respond only, not for %s", f.Action)
+	case f.Action == ActionTruncate && f.Bytes < 0:
+		return errors.New("truncate needs bytes that are not negative")
 	case f.Action == ActionDelay && f.Delay <= 0:
 		return errors.New("delay needs a positive delay")
 	case f.Match.Operation != "" && f.Match.Operation != OperationAny && !slices.Contains(allOperations(), f.Match.Operation):
@@ -216,231 +215,3 @@ func (f *Fault) action() Action {
 
 // is reports whether the fault exists and does this.
 func (f *Fault) is(action Action) bool { return f != nil && f.Action == action }
-
-// script is a fault with its progress.
-type script struct {
-	Fault
-	matched  int
-	released chan struct{}
-}
-
-// faultBook holds the scripted faults in the order they were added.
-type faultBook struct {
-	mu      sync.Mutex
-	added   int
-	scripts []*script
-}
-
-func newFaultBook() *faultBook { return &faultBook{} }
-
-// take returns the fault the request meets, or nil, and counts it.
-func (b *faultBook) take(operation Operation, profileID, commonName string) *Fault {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, s := range b.scripts {
-		if s.meets(operation, profileID, commonName) {
-			s.Hits++
-			taken := s.Fault
-			return &taken
-		}
-	}
-	return nil
-}
-
-func (s *script) meets(operation Operation, profileID, commonName string) bool {
-	m := s.Match
-	switch {
-	case m.Operation != "" && m.Operation != OperationAny && m.Operation != operation,
-		m.ProfileID != "" && m.ProfileID != profileID,
-		m.CommonName != "" && m.CommonName != commonName,
-		m.Times >= 0 && s.Hits >= max(m.Times, 1):
-		return false
-	}
-	s.matched++
-	following := s.matched - m.After
-	return following > 0 && (following-1)%max(m.Every, 1) == max(m.Every, 1)-1
-}
-
-// released returns the channel that is closed when the fault is removed. A fault removed already is released.
-func (b *faultBook) released(id string) <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, s := range b.scripts {
-		if s.ID == id {
-			return s.released
-		}
-	}
-	gone := make(chan struct{})
-	close(gone)
-	return gone
-}
-
-// AddFault scripts a misbehaviour and returns its id.
-func (s *Server) AddFault(f Fault) (string, error) {
-	if err := f.validate(); err != nil {
-		return "", fmt.Errorf("fault: %w", err)
-	}
-	b := s.faults
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.added++
-	f.ID, f.Hits = orDefault(f.ID, "fault-"+strconv.Itoa(b.added)), 0
-	if slices.ContainsFunc(b.scripts, func(other *script) bool { return other.ID == f.ID }) {
-		return "", fmt.Errorf("fault: id %q is in use", f.ID)
-	}
-	b.scripts = append(b.scripts, &script{Fault: f, released: make(chan struct{})})
-	return f.ID, nil
-}
-
-// Faults returns the scripted faults, used up or not, with their hits.
-func (s *Server) Faults() []Fault {
-	b := s.faults
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	faults := make([]Fault, 0, len(b.scripts))
-	for _, f := range b.scripts {
-		faults = append(faults, f.Fault)
-	}
-	return faults
-}
-
-// RemoveFault removes a fault and lets the requests it holds go on. It reports whether the fault existed.
-func (s *Server) RemoveFault(id string) bool {
-	return s.faults.remove(func(f *script) bool { return f.ID == id }) > 0
-}
-
-// ResetFaults removes all faults.
-func (s *Server) ResetFaults() { s.faults.remove(func(*script) bool { return true }) }
-
-func (b *faultBook) remove(which func(*script) bool) int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	before := len(b.scripts)
-	b.scripts = slices.DeleteFunc(b.scripts, func(f *script) bool {
-		if which(f) {
-			close(f.released)
-			return true
-		}
-		return false
-	})
-	return before - len(b.scripts)
-}
-
-// beforeCommit acts out a fault before the work. done means that the work is not to be done.
-func (s *Server) beforeCommit(f *Fault) (answer reply, done bool) {
-	if f == nil || f.Stage == StageAfterCommit {
-		return reply{}, false
-	}
-	switch f.Action {
-	case ActionHold, ActionDelay:
-		if !s.wait(f) {
-			return reply{misdeliver: &Fault{Action: ActionDrop}}, true
-		}
-	case ActionDrop:
-		return reply{misdeliver: f}, true
-	case ActionRespond:
-		return s.scripted(f.Response), true
-	}
-	return reply{}, false
-}
-
-// afterCommit acts out a fault on the proper answer.
-func (s *Server) afterCommit(f *Fault, answer reply) reply {
-	if f == nil {
-		return answer
-	}
-	if !slices.Contains(stagedActions(), f.Action) {
-		answer.misdeliver = f
-		return answer
-	}
-	if f.Stage != StageAfterCommit {
-		return answer
-	}
-	switch f.Action {
-	case ActionHold, ActionDelay:
-		if !s.wait(f) {
-			return reply{misdeliver: &Fault{Action: ActionDrop}}
-		}
-	case ActionDrop:
-		return reply{misdeliver: f}
-	case ActionRespond:
-		return s.scripted(f.Response)
-	}
-	return answer
-}
-
-// wait holds a request. It reports false when the server closes meanwhile. A client that gives up changes nothing: the
-// vendor does not notice either, and issues all the same.
-func (s *Server) wait(f *Fault) bool {
-	var elapsed <-chan time.Time
-	var released <-chan struct{}
-	if f.Action == ActionHold {
-		released = s.faults.released(f.ID)
-	} else {
-		timer := time.NewTimer(time.Duration(f.Delay))
-		defer timer.Stop()
-		elapsed = timer.C
-	}
-	select {
-	case <-s.closing:
-		return false
-	case <-elapsed:
-	case <-released:
-	}
-	return true
-}
-
-// scripted builds the answer of a respond fault.
-func (s *Server) scripted(r Response) reply {
-	if r.Location != "" {
-		r.Status = orStatus(r.Status, http.StatusTemporaryRedirect)
-		r.Shape = orDefault(r.Shape, ShapeEmpty)
-	}
-	r.Status = orStatus(r.Status, http.StatusInternalServerError)
-	r.Code = orDefault(r.Code, codeInternal)
-	r.Message = orDefault(r.Message, "scripted fault")
-	answer := scriptedBody(r)
-	answer.contentType = orDefault(r.ContentType, answer.contentType)
-	answer.header = http.Header{}
-	for name, value := range r.Header {
-		answer.header.Set(name, value)
-	}
-	if r.Location != "" {
-		answer.header.Set("Location", r.Location)
-	}
-	if r.RetryAfterDate != 0 {
-		answer.header.Set("Retry-After", s.now().Add(time.Duration(r.RetryAfterDate)).UTC().Format(http.TimeFormat))
-	}
-	if r.RetryAfter != "" {
-		answer.header.Set("Retry-After", r.RetryAfter)
-	}
-	return answer
-}
-
-func scriptedBody(r Response) reply {
-	shape := r.Shape
-	if shape == "" && r.Body != "" {
-		shape = ShapeRaw
-	}
-	switch shape {
-	case ShapeError:
-		return jsonReply(r.Status, map[string]errorWire{"error": {Code: r.Code, Message: r.Message}})
-	case ShapeMessage:
-		return jsonReply(r.Status, map[string]any{"message": r.Message, "code": r.Status})
-	case ShapeHTML:
-		page := "<!DOCTYPE html><html><head><title>" + strconv.Itoa(r.Status) + "</title></head><body><h1>" + r.Message + "</h1></body></html>\n"
-		return reply{status: r.Status, contentType: "text/html; charset=utf-8", body: []byte(page)}
-	case ShapeEmpty:
-		return reply{status: r.Status}
-	case ShapeRaw:
-		return reply{status: r.Status, contentType: mediaJSON, body: []byte(r.Body)}
-	}
-	return jsonReply(r.Status, errorsWire{Errors: []errorWire{{Code: r.Code, Message: r.Message}}})
-}
-
-func orStatus(status, fallback int) int {
-	if status == 0 {
-		return fallback
-	}
-	return status
-}

@@ -27,9 +27,10 @@ const (
 
 // refusal is an error the client gets to see.
 type refusal struct {
-	status  int
-	code    string
-	message string
+	status     int
+	code       string
+	message    string
+	retryAfter string // value of the header Retry-After, or empty
 }
 
 // Error returns the message for the log.
@@ -62,5 +63,9 @@ func refusalReply(err error) reply {
 	if !errors.As(err, &r) {
 		r = &refusal{status: http.StatusInternalServerError, code: codeInternal, message: "simulator: " + err.Error()}
 	}
-	return jsonReply(r.status, errorsWire{Errors: []errorWire{{Code: r.code, Message: r.message}}})
+	answer := jsonReply(r.status, errorsWire{Errors: []errorWire{{Code: r.code, Message: r.message}}})
+	if r.retryAfter != "" {
+		answer.header = http.Header{"Retry-After": {r.retryAfter}}
+	}
+	return answer
 }

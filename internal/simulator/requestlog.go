@@ -61,13 +61,14 @@ type requestLog struct {
 func newRequestLog() *requestLog { return &requestLog{} }
 
 // arrived notes a request before anything else happens to it and returns its sequence number.
-func (l *requestLog) arrived(r *http.Request, now time.Time) uint64 {
+func (l *requestLog) arrived(r *http.Request, operation Operation, now time.Time) uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.last++
 	l.requests = append(l.requests, &Request{
 		Sequence:      l.last,
 		Time:          now,
+		Operation:     operation,
 		Method:        r.Method,
 		Path:          r.URL.Path,
 		Query:         r.URL.RawQuery,

@@ -91,6 +91,9 @@ func (c Config) validateCredentials(profiles map[string]bool) error {
 		where := fmt.Sprintf("apiKeys[%d]", i)
 		checkName(where, k.Name)
 		checkSecret(where, k.Key)
+		if k.RequestsPerSecond < 0 {
+			problems = append(problems, fmt.Errorf("%s: requestsPerSecond must not be negative", where))
+		}
 		problems = append(problems, validateOperations(where, k.Deny))
 	}
 	for i, p := range c.Passcodes {
