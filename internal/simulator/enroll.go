@@ -231,9 +231,11 @@ func (s *Server) entryFor(c *call, o order, i issued, requestID string) Entry {
 // deviceFor updates the device record of that name, or makes one.
 func (s *Server) deviceFor(o order) Device {
 	now := s.now().UTC()
-	device, ok := s.ledger.device(o.deviceIdentifier())
+	device, ok := s.ledger.device(o.deviceIdentifier)
 	if !ok {
-		device = Device{ID: uuid.NewString(), DeviceIdentifier: o.deviceIdentifier, Created: now}
+		// Derived from the name, so that two first enrolls at the same time agree on the id.
+		id := uuid.NewSHA1(uuid.NameSpaceOID, []byte(o.deviceIdentifier)).String()
+		device = Device{ID: id, DeviceIdentifier: o.deviceIdentifier, Created: now}
 	}
 	device.Updated = now
 	device.Fields = o.deviceAttributes
