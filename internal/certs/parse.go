@@ -140,6 +140,10 @@ func ParsePrivateKey(der []byte) (crypto.Signer, error) {
 	if len(der) > MaxPrivateKeyBytes {
 		return nil, fmt.Errorf("private key is longer than %d bytes", MaxPrivateKeyBytes)
 	}
+	// The parsers below overlook what follows the key.
+	if rest, err := asn1.Unmarshal(der, new(asn1.RawValue)); err != nil || len(rest) > 0 {
+		return nil, errors.New("private key is not one ASN.1 structure from its first to its last byte")
+	}
 	if rsaModulusBits(der) > MaxRSABits {
 		return nil, fmt.Errorf("RSA private key has more than %d bits", MaxRSABits)
 	}
