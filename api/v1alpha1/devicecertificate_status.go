@@ -9,51 +9,79 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 type DeviceCertificateStatus struct {
 	// observedGeneration is the last generation of the spec that this status speaks of; -1 until the object was seen.
 	// +kubebuilder:default=-1
+	// +kubebuilder:validation:Minimum=-1
+	// +kubebuilder:validation:Maximum=9007199254740991
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// conditions: Ready, Reconciling, Stalled, Issuing, RenewalFailing, SecretInSync, Suspended and others, as documented by their constants.
 	// +listType=map
 	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:XValidation:rule="self.all(c, c.lastTransitionTime.getFullYear() >= 2000 && (!has(c.observedGeneration) || c.observedGeneration <= 9007199254740991))",message="lastTransitionTime must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z, and observedGeneration a generation"
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 	// certificateID is the vendor's id of the certificate in the Secret.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	CertificateID string `json:"certificateID,omitempty"`
 	// requestID is the vendor's id of the request that issued it.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	RequestID string `json:"requestID,omitempty"`
 	// serialNumber of the certificate in the Secret: upper-case hex in whole octets.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	SerialNumber string `json:"serialNumber,omitempty"`
 	// fingerprintSHA256 of the certificate in the Secret: lower-case hex.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	FingerprintSHA256 string `json:"fingerprintSHA256,omitempty"`
 	// subject of the certificate in the Secret.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
 	// +optional
 	Subject string `json:"subject,omitempty"`
 	// dnsNames of the certificate in the Secret, at most 20.
 	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=20
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=1024
 	// +optional
 	DNSNames []string `json:"dnsNames,omitempty"`
 	// keyType as issued, in the vendor's words.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	KeyType string `json:"keyType,omitempty"`
 	// notBefore of the certificate in the Secret.
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 1",message="must be an RFC 3339 time, such as 2026-01-31T12:00:00Z"
 	// +optional
 	NotBefore *metav1.Time `json:"notBefore,omitempty"`
 	// notAfter of the certificate in the Secret.
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 1",message="must be an RFC 3339 time, such as 2026-01-31T12:00:00Z"
 	// +optional
 	NotAfter *metav1.Time `json:"notAfter,omitempty"`
 	// renewalTime is when the renewal becomes due. Absent when renewal.policy is Disabled.
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
 	// +optional
 	RenewalTime *metav1.Time `json:"renewalTime,omitempty"`
 	// secretName is the Secret that holds the certificate.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	SecretName string `json:"secretName,omitempty"`
 	// secretResourceVersion is the version of that Secret that this status speaks of.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	SecretResourceVersion string `json:"secretResourceVersion,omitempty"`
 	// issuanceHash is the hash of what was bought: the fields of the spec that cost a certificate.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	IssuanceHash string `json:"issuanceHash,omitempty"`
 	// attempt is the open attempt to issue: written before the request leaves, removed when its outcome is known.
@@ -64,16 +92,22 @@ type DeviceCertificateStatus struct {
 	Failures *Failures `json:"failures,omitempty"`
 	// superseded are earlier certificates of this object that are still valid at the vendor, newest first, at most 10.
 	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
 	// +optional
 	Superseded []SupersededCertificate `json:"superseded,omitempty"`
 	// orphans are certificates, known or feared, whose private key was lost, newest first, at most 10. See devicecert.io/acknowledge-orphan.
 	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
 	// +optional
 	Orphans []Orphan `json:"orphans,omitempty"`
 	// lastHandledRenewRequest is the last value of devicecert.io/renew-requested-at that was acted on.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	LastHandledRenewRequest string `json:"lastHandledRenewRequest,omitempty"`
 	// lastHandledRetryRequest is the last value of devicecert.io/retry-requested-at that was acted on.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	LastHandledRetryRequest string `json:"lastHandledRetryRequest,omitempty"`
 }
@@ -92,63 +126,98 @@ const (
 // snapshot alone, never the spec of the day.
 type Attempt struct {
 	// id of the attempt, a UUID; also on the Secret it ends in.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
 	// +required
-	ID string `json:"id"`
+	ID string `json:"id,omitempty"`
 	// kind is Enroll or Renew.
 	// +required
-	Kind AttemptKind `json:"kind"`
+	Kind AttemptKind `json:"kind,omitempty"`
 	// generation of the spec that is bought.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=9007199254740991
 	// +required
 	Generation int64 `json:"generation"`
 	// issuerKind, issuerName and issuerUID name the issuer object.
 	// +required
-	IssuerKind IssuerKind `json:"issuerKind"`
+	IssuerKind IssuerKind `json:"issuerKind,omitempty"`
 	// issuerName is the issuer object's name.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
 	// +required
-	IssuerName string `json:"issuerName"`
+	IssuerName string `json:"issuerName,omitempty"`
 	// issuerUID is the issuer object's UID.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	IssuerUID string `json:"issuerUID,omitempty"`
 	// host is the vendor's host, without the clientauth prefix.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=300
 	// +required
-	Host string `json:"host"`
+	Host string `json:"host,omitempty"`
 	// profileID is the enrollment profile.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
 	// +required
-	ProfileID string `json:"profileID"`
+	ProfileID string `json:"profileID,omitempty"`
 	// commonName asked for.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	CommonName string `json:"commonName,omitempty"`
 	// deviceID is the DEVICE_IDENTIFIER asked for.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	DeviceID string `json:"deviceID,omitempty"`
 	// sanDigest is a digest of the subject alternative names asked for.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	SANDigest string `json:"sanDigest,omitempty"`
 	// keyType asked for; absent when the profile chooses.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	KeyType string `json:"keyType,omitempty"`
 	// secretName is the Secret it is stored in.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
 	// +required
-	SecretName string `json:"secretName"`
+	SecretName string `json:"secretName,omitempty"`
 	// issuanceHash of what is bought.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
 	// +required
-	IssuanceHash string `json:"issuanceHash"`
+	IssuanceHash string `json:"issuanceHash,omitempty"`
 	// predecessorID is the vendor's id of the certificate that is renewed or replaced.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	PredecessorID string `json:"predecessorID,omitempty"`
 	// predecessorSerial is its serial number.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	PredecessorSerial string `json:"predecessorSerial,omitempty"`
 	// startedAt is when the attempt was recorded, by the operator's clock.
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
 	// +required
-	StartedAt metav1.Time `json:"startedAt"`
+	StartedAt metav1.Time `json:"startedAt,omitzero"`
 	// requestID is the vendor's id of a request that waits for approval. Such an attempt ends by devicecert.io/abandon-attempt alone.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	RequestID string `json:"requestID,omitempty"`
 	// certificateID is known once the vendor answered with one; it proves that the certificate is ours.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	CertificateID string `json:"certificateID,omitempty"`
 	// failure says why the attempt is being resolved, in words for a person.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
 	// +optional
 	Failure string `json:"failure,omitempty"`
 }
@@ -156,35 +225,49 @@ type Attempt struct {
 // Failures counts failed attempts since the last success. It survives restarts.
 type Failures struct {
 	// count of failed attempts since the last success.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
 	// +required
 	Count int32 `json:"count"`
 	// lastTime is when the last attempt failed.
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
 	// +optional
 	LastTime *metav1.Time `json:"lastTime,omitempty"`
 	// nextTime is when the next attempt may start. A spec change, a changed issuer or devicecert.io/retry-requested-at brings it forward.
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
 	// +optional
 	NextTime *metav1.Time `json:"nextTime,omitempty"`
 	// kind of the attempt that failed last.
 	// +optional
 	Kind AttemptKind `json:"kind,omitempty"`
 	// generation of the spec that failed.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=9007199254740991
 	// +optional
 	Generation int64 `json:"generation,omitempty"`
 	// issuanceHash of what failed to be bought.
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	IssuanceHash string `json:"issuanceHash,omitempty"`
 	// lostRenewalOf is the certificate whose renewal was lost; when the vendor refuses to renew it once more, a new one is enrolled.
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	LostRenewalOf string `json:"lostRenewalOf,omitempty"`
 	// issuerVersion is the issuer's object and credential version that failed.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	IssuerVersion string `json:"issuerVersion,omitempty"`
 	// reason of the failure, as on the condition.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	Reason string `json:"reason,omitempty"`
 	// message of the failure, as on the condition.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
 	// +optional
 	Message string `json:"message,omitempty"`
 	// terminal failures wait for the user or for hours, not for minutes.
@@ -195,17 +278,23 @@ type Failures struct {
 // SupersededCertificate is an earlier certificate of this object.
 type SupersededCertificate struct {
 	// certificateID is the vendor's id.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	CertificateID string `json:"certificateID,omitempty"`
 	// serialNumber of the certificate.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
 	// +required
-	SerialNumber string `json:"serialNumber"`
+	SerialNumber string `json:"serialNumber,omitempty"`
 	// notAfter of the certificate.
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 1",message="must be an RFC 3339 time, such as 2026-01-31T12:00:00Z"
 	// +required
-	NotAfter metav1.Time `json:"notAfter"`
+	NotAfter metav1.Time `json:"notAfter,omitzero"`
 	// supersededAt is when its successor was stored.
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
 	// +required
-	SupersededAt metav1.Time `json:"supersededAt"`
+	SupersededAt metav1.Time `json:"supersededAt,omitzero"`
 }
 
 // OrphanOutcome says what became of an orphan.
@@ -225,30 +314,44 @@ const (
 // Orphan is a certificate, known by its id or feared within a time window, whose private key was lost.
 type Orphan struct {
 	// attemptID is the attempt that may have bought it.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
 	// +required
-	AttemptID string `json:"attemptID"`
+	AttemptID string `json:"attemptID,omitempty"`
 	// certificateID is the vendor's id, when it was found.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	CertificateID string `json:"certificateID,omitempty"`
 	// serialNumber, when it was found.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	SerialNumber string `json:"serialNumber,omitempty"`
 	// profileID, commonName and the window are what to search the vendor's inventory for.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
 	// +required
-	ProfileID string `json:"profileID"`
+	ProfileID string `json:"profileID,omitempty"`
 	// commonName asked for.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	CommonName string `json:"commonName,omitempty"`
 	// windowStart is the earliest issuing time.
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
 	// +required
-	WindowStart metav1.Time `json:"windowStart"`
+	WindowStart metav1.Time `json:"windowStart,omitzero"`
 	// windowEnd is the latest issuing time.
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
 	// +required
-	WindowEnd metav1.Time `json:"windowEnd"`
+	WindowEnd metav1.Time `json:"windowEnd,omitzero"`
 	// outcome says what became of it.
 	// +required
-	Outcome OrphanOutcome `json:"outcome"`
+	Outcome OrphanOutcome `json:"outcome,omitempty"`
 	// message says why it was not revoked and what a person can do.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
 	// +optional
 	Message string `json:"message,omitempty"`
 }

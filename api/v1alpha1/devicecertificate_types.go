@@ -24,13 +24,16 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Profile",type=string,JSONPath=`.spec.enrollmentProfileID`,priority=1
 // +kubebuilder:printcolumn:name="Serial",type=string,JSONPath=`.status.serialNumber`,priority=1
 // +kubebuilder:printcolumn:name="Issuer",type=string,JSONPath=`.spec.issuerRef.name`,priority=1
+// +kubebuilder:validation:XValidation:rule="self.spec.privateKey.delivery == oldSelf.spec.privateKey.delivery || (has(self.spec.secret.name) ? self.spec.secret.name : self.metadata.name) != (has(oldSelf.spec.secret.name) ? oldSelf.spec.secret.name : oldSelf.metadata.name)",message="privateKey.delivery cannot change for a Secret that exists already, because its type is fixed: set secret.name to a new name in the same change",fieldPath=".spec.privateKey.delivery"
+// +kubebuilder:validation:XValidation:rule="!((has(self.spec.secret.name) ? self.spec.secret.name : self.metadata.name) in [self.spec.privateKey.?encryption.?decryptionKeyRef.?name.orValue(\"\"), self.spec.privateKey.?encryption.?certificateRef.?kind.orValue(\"\") == 'Secret' ? self.spec.privateKey.encryption.certificateRef.name : \"\", self.spec.secret.?outputs.?pkcs12.?passwordSecretRef.?name.orValue(\"\"), self.spec.secret.?outputs.?jks.?passwordSecretRef.?name.orValue(\"\")])",message="secret.name (by default the name of the DeviceCertificate) must not be a Secret that this object reads its encryption or passwords from: choose another secret.name",fieldPath=".spec.secret"
 type DeviceCertificate struct {
 	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard object metadata. A name may have up to 253 characters.
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 	// spec is what the user wants.
 	// +required
-	Spec DeviceCertificateSpec `json:"spec"`
+	Spec DeviceCertificateSpec `json:"spec,omitzero"`
 	// status is what the operator has seen and done. It is a notebook, not the truth: it is rebuilt from the Secret and the vendor's inventory.
 	// +kubebuilder:default={observedGeneration:-1}
 	// +optional
@@ -42,6 +45,7 @@ type DeviceCertificate struct {
 // +kubebuilder:object:root=true
 type DeviceCertificateList struct {
 	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard list metadata.
 	// +optional
 	metav1.ListMeta `json:"metadata,omitempty"`
 	// items are the DeviceCertificates.
@@ -49,23 +53,37 @@ type DeviceCertificateList struct {
 }
 
 // DeviceCertificateSpec says which certificate is wanted, from whom, and how it is kept.
+//
+// +kubebuilder:validation:XValidation:rule="self.privateKey.delivery != 'Sealed' || !(has(self.secret.outputs) && (has(self.secret.outputs.pkcs12) || has(self.secret.outputs.jks)))",message="secret.outputs.pkcs12 and secret.outputs.jks need the private key, which privateKey.delivery Sealed never opens: remove them or set delivery to Decrypted"
+// +kubebuilder:validation:XValidation:rule="self.privateKey.delivery != 'Sealed' || !(has(self.secret.outputs) && has(self.secret.outputs.formats))",message="secret.outputs.formats (CombinedPEM, DER) need the private key, which privateKey.delivery Sealed never opens: remove them or set delivery to Decrypted"
+// +kubebuilder:validation:XValidation:rule="self.privateKey.delivery != 'Sealed' || !(has(self.secret.outputs) && self.secret.outputs.keyEncoding == 'Traditional')",message="secret.outputs.keyEncoding Traditional needs the private key, which privateKey.delivery Sealed never opens: remove it or set delivery to Decrypted"
 type DeviceCertificateSpec struct {
 	// issuerRef names the DeviceIssuer or ClusterDeviceIssuer through which the certificate is bought.
 	// Changing it costs a certificate only if the new issuer speaks to another vendor host.
 	// +required
-	IssuerRef IssuerReference `json:"issuerRef"`
-	// enrollmentProfileID is the vendor's id of the enrollment profile: IOT_ and a lower-case UUID. Changing it costs a certificate.
+	IssuerRef IssuerReference `json:"issuerRef,omitzero"`
+	// enrollmentProfileID is the vendor's id of the enrollment profile: IOT_ and a lower-case UUID. The profile must allow the API
+	// method and key generation by the server, and the issuer must grant it to this namespace. Changing it costs a certificate.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=40
+	// +kubebuilder:validation:XValidation:rule="self.matches('^IOT_[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$')",message="enrollmentProfileID must be IOT_ and a lower-case UUID, as DigiCert shows it, such as IOT_00000000-0000-0000-0000-000000000001"
 	// +required
-	EnrollmentProfileID string `json:"enrollmentProfileID"`
-	// certificateAttributes are the values the profile wants in the certificate, such as subject.common_name or san.dns_name. Changing them costs a certificate.
+	EnrollmentProfileID string `json:"enrollmentProfileID,omitempty"`
+	// certificateAttributes are the values the profile wants in the certificate, such as subject.common_name or san.dns_name:
+	// at most 50, each id once. Which are mandatory, the profile decides. Default: none. Changing them costs a certificate.
 	// +listType=map
 	// +listMapKey=id
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=50
 	// +optional
 	CertificateAttributes []Attribute `json:"certificateAttributes,omitempty"`
-	// deviceAttributes are the values the profile wants in the vendor's device record, such as DEVICE_IDENTIFIER.
-	// An id is the attribute's id, or its name as the profile's enrollment specification spells it, if that is unique. Changing them costs a certificate.
+	// deviceAttributes are the values the profile wants in the vendor's device record, such as DEVICE_IDENTIFIER: at most 50, each id once.
+	// An id is the attribute's id, or its name as the profile's enrollment specification spells it, if that is unique.
+	// Default: none. Changing them costs a certificate.
 	// +listType=map
 	// +listMapKey=id
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=50
 	// +optional
 	DeviceAttributes []Attribute `json:"deviceAttributes,omitempty"`
 	// privateKey says which key the vendor makes and how it travels. Default: the profile's key type, format pem, delivered decrypted.
@@ -76,7 +94,8 @@ type DeviceCertificateSpec struct {
 	// +kubebuilder:default={policy: "Automatic", onRevoked: "Hold"}
 	// +optional
 	Renewal Renewal `json:"renewal,omitempty,omitzero"`
-	// secret says where key and certificates are stored. Nothing in it costs a certificate. Default: a Secret of the same name that is kept when the DeviceCertificate is deleted.
+	// secret says where key and certificates are stored. Nothing in it costs a certificate.
+	// Default: a Secret of the same name that is kept when the DeviceCertificate is deleted.
 	// +kubebuilder:default={deletionPolicy: "Retain"}
 	// +optional
 	Secret SecretTarget `json:"secret,omitempty,omitzero"`
@@ -92,13 +111,17 @@ type DeviceCertificateSpec struct {
 
 // IssuerReference names an issuer object.
 type IssuerReference struct {
-	// kind of the issuer. Default: DeviceIssuer, in the namespace of the DeviceCertificate.
+	// kind of the issuer: DeviceIssuer, in the namespace of the DeviceCertificate, or ClusterDeviceIssuer, which must grant the request.
+	// Default: DeviceIssuer.
 	// +kubebuilder:default=DeviceIssuer
 	// +optional
 	Kind IssuerKind `json:"kind,omitempty"`
-	// name of the issuer.
+	// name of the issuer, at most 253 characters.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="issuerRef.name must be the name of an object: lower-case letters, digits, - and ., beginning and ending with a letter or digit"
 	// +required
-	Name string `json:"name"`
+	Name string `json:"name,omitempty"`
 }
 
 // IssuerKind is the kind of an issuer object.
@@ -112,82 +135,30 @@ const (
 )
 
 // Attribute is one value, or a list of values, under an id of the vendor's. Exactly one of value and values is set.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.value) != has(self.values)",message="set exactly one of value and values"
 type Attribute struct {
-	// id of the attribute in the vendor's words, such as subject.common_name.
+	// id of the attribute in the vendor's words, such as subject.common_name; at most 128 characters, without control characters.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="!self.matches('[\\\\pC\\u2028\\u2029]|^ | $')",message="id must not contain control or invisible characters, nor begin or end with a space: copy it from the profile's enrollment specification"
 	// +required
-	ID string `json:"id"`
-	// value is the attribute's single value.
+	ID string `json:"id,omitempty"`
+	// value is the attribute's single value: 1 to 1024 characters, without control characters. Leave the whole attribute out to send nothing.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="!self.matches('[\\\\pC\\u2028\\u2029]|^ | $')",message="value must not contain control or invisible characters, nor begin or end with a space: remove them"
 	// +optional
 	Value *string `json:"value,omitempty"`
-	// values are the values of an attribute that takes several.
+	// values are the values of an attribute that takes several: 1 to 100, each of 1 to 1024 characters without control characters.
 	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=1024
+	// +kubebuilder:validation:items:XValidation:rule="!self.matches('[\\\\pC\\u2028\\u2029]|^ | $')",message="values must not contain control or invisible characters, nor begin or end with a space: remove them"
 	// +optional
 	Values []string `json:"values,omitempty"`
-}
-
-// KeyFormat is the vendor's private_key_format.
-// +kubebuilder:validation:Enum=pem;der;pkcs_12;cert_encrypted;cert_encrypted_key_only
-type KeyFormat string
-
-// The vendor's private key formats.
-const (
-	FormatPEM                  KeyFormat = "pem"
-	FormatDER                  KeyFormat = "der"
-	FormatPKCS12               KeyFormat = "pkcs_12"
-	FormatCertEncrypted        KeyFormat = "cert_encrypted"
-	FormatCertEncryptedKeyOnly KeyFormat = "cert_encrypted_key_only"
-)
-
-// Encrypted tells whether the vendor encrypts the key to a certificate of ours in this format.
-func (f KeyFormat) Encrypted() bool {
-	return f == FormatCertEncrypted || f == FormatCertEncryptedKeyOnly
-}
-
-// Delivery says whether the operator opens the key.
-// +kubebuilder:validation:Enum=Decrypted;Sealed
-type Delivery string
-
-// The deliveries.
-const (
-	// DeliveryDecrypted stores the key in the clear, as tls.key.
-	DeliveryDecrypted Delivery = "Decrypted"
-	// DeliverySealed stores the key as the vendor encrypted it; the operator never sees it.
-	DeliverySealed Delivery = "Sealed"
-)
-
-// PrivateKey says which key the vendor makes and how it travels.
-type PrivateKey struct {
-	// keyType in the vendor's own words, such as p_256 or rsa_2048. Absent: the profile's default. Changing it costs a certificate.
-	// +optional
-	KeyType string `json:"keyType,omitempty"`
-	// format in which the key travels from the vendor. It does not show in the Secret unless delivery is Sealed. Default: pem.
-	// +kubebuilder:default=pem
-	// +optional
-	Format KeyFormat `json:"format,omitempty"`
-	// syntax is passed to the vendor as private_key_syntax. The operator reads every syntax. Absent: the vendor's default.
-	// +optional
-	Syntax string `json:"syntax,omitempty"`
-	// delivery is Decrypted (tls.key in the clear) or Sealed (the encrypted payload, byte for byte; only with the cert_encrypted formats).
-	// Changing it costs a certificate and needs a new secret.name. Default: Decrypted.
-	// +kubebuilder:default=Decrypted
-	// +optional
-	Delivery Delivery `json:"delivery,omitempty"`
-	// encryption names the certificate the vendor encrypts the key to. Required for the two cert_encrypted formats, refused for others.
-	// +optional
-	Encryption *KeyEncryption `json:"encryption,omitempty"`
-}
-
-// KeyEncryption names the RSA certificate the vendor encrypts the private key to.
-type KeyEncryption struct {
-	// certificateRef names a Secret or ConfigMap of this namespace that holds the certificate in PEM.
-	// +optional
-	CertificateRef *ObjectKeyReference `json:"certificateRef,omitempty"`
-	// certificate is the certificate itself, in PEM.
-	// +optional
-	Certificate string `json:"certificate,omitempty"`
-	// decryptionKeyRef names the Secret of this namespace that holds the private key of that certificate. Required for delivery Decrypted, refused for Sealed.
-	// +optional
-	DecryptionKeyRef *SecretKeyReference `json:"decryptionKeyRef,omitempty"`
 }
 
 // RenewalPolicy says who starts renewals.
@@ -214,141 +185,32 @@ const (
 	OnRevokedReenroll OnRevoked = "Reenroll"
 )
 
-// Renewal says when the certificate is renewed.
+// Renewal says when the certificate is renewed. Nothing in it costs a certificate by being changed, unless it makes the renewal due.
+//
+// +kubebuilder:validation:XValidation:rule="!(has(self.renewBefore) && has(self.renewBeforePercentage))",message="set renewBefore or renewBeforePercentage, not both; without either the certificate is renewed at two thirds of its lifetime"
 type Renewal struct {
-	// policy Automatic renews when due; Disabled only on request. Default: Automatic.
+	// policy Automatic renews when due; Disabled only on request, by the annotation devicecert.io/renew-requested-at. Default: Automatic.
 	// +kubebuilder:default=Automatic
 	// +optional
 	Policy RenewalPolicy `json:"policy,omitempty"`
-	// renewBefore is how long before its end the certificate is renewed. It must be shorter than the lifetime and inside the profile's renewal window.
-	// Not together with renewBeforePercentage. Absent with both: at two thirds of the lifetime.
+	// renewBefore is how long before its end the certificate is renewed, in whole hours, minutes and seconds such as 720h: 1m to 87600h (ten years).
+	// It must be shorter than the lifetime and inside the profile's renewal window, else the vendor refuses the renewal as too early.
+	// Not together with renewBeforePercentage. Default with neither: a third of the lifetime.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=24
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,5}h)?([0-9]{1,7}m)?([0-9]{1,9}s)?$') && self != '' && duration(self) >= duration('1m') && duration(self) <= duration('87600h')",message="renewBefore must be whole hours, minutes and seconds in this order, such as 720h or 36h30m, from 1m to 87600h"
 	// +optional
 	RenewBefore *metav1.Duration `json:"renewBefore,omitempty"`
-	// renewBeforePercentage is renewBefore as a percentage of the certificate's lifetime, 1 to 90.
+	// renewBeforePercentage is renewBefore as a percentage of the certificate's lifetime, 1 to 90: 33 renews when a third is left.
+	// Not together with renewBefore.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=90
 	// +optional
 	RenewBeforePercentage *int32 `json:"renewBeforePercentage,omitempty"`
-	// onRevoked says what happens when somebody revoked the certificate at the vendor. Default: Hold.
+	// onRevoked says what happens when somebody revoked the certificate at the vendor: Hold waits for a person, Reenroll buys a new one. Default: Hold.
 	// +kubebuilder:default=Hold
 	// +optional
 	OnRevoked OnRevoked `json:"onRevoked,omitempty"`
-}
-
-// DeletionPolicy says what happens to the Secret when the DeviceCertificate is deleted.
-// +kubebuilder:validation:Enum=Retain;Delete
-type DeletionPolicy string
-
-// The deletion policies.
-const (
-	DeletionRetain DeletionPolicy = "Retain"
-	DeletionDelete DeletionPolicy = "Delete"
-)
-
-// SecretTarget says where key and certificates are stored. Nothing in it costs a certificate.
-type SecretTarget struct {
-	// name of the Secret. Default: the name of the DeviceCertificate.
-	// +optional
-	Name string `json:"name,omitempty"`
-	// labels are copied onto the Secret. Keys of this operator, of Kubernetes, of replicators and of GitOps tools are refused.
-	// +optional
-	Labels map[string]string `json:"labels,omitempty"`
-	// annotations are copied onto the Secret, under the same rule as labels.
-	// +optional
-	Annotations map[string]string `json:"annotations,omitempty"`
-	// deletionPolicy says whether the Secret is kept or deleted with the DeviceCertificate. Default: Retain.
-	// +kubebuilder:default=Retain
-	// +optional
-	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
-	// outputs are further forms of the same key and certificates. Default: tls.crt, tls.key and ca.crt alone.
-	// +optional
-	Outputs *Outputs `json:"outputs,omitempty"`
-}
-
-// ChainOutput says what tls.crt holds.
-// +kubebuilder:validation:Enum=Include;LeafOnly
-type ChainOutput string
-
-// The chain outputs.
-const (
-	ChainInclude  ChainOutput = "Include"
-	ChainLeafOnly ChainOutput = "LeafOnly"
-)
-
-// KeyEncoding is the syntax of tls.key.
-// +kubebuilder:validation:Enum=PKCS8;Traditional
-type KeyEncoding string
-
-// The encodings of tls.key.
-const (
-	KeyEncodingPKCS8       KeyEncoding = "PKCS8"
-	KeyEncodingTraditional KeyEncoding = "Traditional"
-)
-
-// OutputFormat is a further form of key and certificates in the Secret.
-// +kubebuilder:validation:Enum=CombinedPEM;DER
-type OutputFormat string
-
-// The output formats.
-const (
-	// OutputCombinedPEM adds tls-combined.pem: the key, then the chain.
-	OutputCombinedPEM OutputFormat = "CombinedPEM"
-	// OutputDER adds key.der and tls.der.
-	OutputDER OutputFormat = "DER"
-)
-
-// Outputs are further forms of the same key and certificates.
-type Outputs struct {
-	// chain Include puts leaf and intermediates in tls.crt, LeafOnly the leaf alone. Default: Include.
-	// +kubebuilder:default=Include
-	// +optional
-	Chain ChainOutput `json:"chain,omitempty"`
-	// keyEncoding is the syntax of tls.key: PKCS8, or Traditional (PKCS#1 for RSA, SEC1 for EC). Default: PKCS8.
-	// +kubebuilder:default=PKCS8
-	// +optional
-	KeyEncoding KeyEncoding `json:"keyEncoding,omitempty"`
-	// formats adds CombinedPEM (tls-combined.pem) and DER (key.der, tls.der).
-	// +listType=set
-	// +optional
-	Formats []OutputFormat `json:"formats,omitempty"`
-	// pkcs12 adds keystore.p12 and truststore.p12.
-	// +optional
-	PKCS12 *PKCS12Output `json:"pkcs12,omitempty"`
-	// jks adds keystore.jks and truststore.jks.
-	// +optional
-	JKS *JKSOutput `json:"jks,omitempty"`
-}
-
-// PKCS12Profile names a set of PKCS#12 algorithms.
-// +kubebuilder:validation:Enum=Modern2023;Modern2026;LegacyDES;LegacyRC2
-type PKCS12Profile string
-
-// The PKCS#12 profiles.
-const (
-	PKCS12Modern2023 PKCS12Profile = "Modern2023"
-	PKCS12Modern2026 PKCS12Profile = "Modern2026"
-	PKCS12LegacyDES  PKCS12Profile = "LegacyDES"
-	PKCS12LegacyRC2  PKCS12Profile = "LegacyRC2"
-)
-
-// PKCS12Output asks for PKCS#12 files.
-type PKCS12Output struct {
-	// passwordSecretRef names the Secret of this namespace that holds the password of keystore and trust store.
-	// +required
-	PasswordSecretRef SecretKeyReference `json:"passwordSecretRef"`
-	// profile names the algorithms. Modern2023 opens in Java 17 and OpenSSL 3, LegacyDES in old Java. Default: Modern2023.
-	// +kubebuilder:default=Modern2023
-	// +optional
-	Profile PKCS12Profile `json:"profile,omitempty"`
-}
-
-// JKSOutput asks for Java keystore files.
-type JKSOutput struct {
-	// passwordSecretRef names the Secret of this namespace that holds the password of keystore and trust store, at least six characters.
-	// +required
-	PasswordSecretRef SecretKeyReference `json:"passwordSecretRef"`
-	// alias of the key entry. Default: certificate.
-	// +kubebuilder:default=certificate
-	// +optional
-	Alias string `json:"alias,omitempty"`
 }
 
 // RevocationAction says whether a certificate is revoked.
@@ -371,11 +233,15 @@ type RevocationPolicy struct {
 	// +kubebuilder:default=Keep
 	// +optional
 	OnSupersede RevocationAction `json:"onSupersede,omitempty"`
-	// gracePeriod is how long a predecessor stays valid after its successor was stored. Default: 24h.
+	// gracePeriod is how long a predecessor stays valid after its successor was stored, so that devices can take the new one;
+	// in whole hours, minutes and seconds, 0s to 8760h (a year). Used only with onSupersede Revoke. Default: 24h.
 	// +kubebuilder:default="24h"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=24
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,5}h)?([0-9]{1,7}m)?([0-9]{1,9}s)?$') && self != '' && duration(self) <= duration('8760h')",message="gracePeriod must be whole hours, minutes and seconds in this order, such as 24h or 1h30m, from 0s to 8760h"
 	// +optional
 	GracePeriod *metav1.Duration `json:"gracePeriod,omitempty"`
-	// reason is the revocation reason in the vendor's words. Default: cessation_of_operation.
+	// reason is the revocation reason in the vendor's words, sent for onDelete and onSupersede. Default: cessation_of_operation.
 	// +kubebuilder:default=cessation_of_operation
 	// +optional
 	Reason RevocationReason `json:"reason,omitempty"`
@@ -387,37 +253,3 @@ type RevocationReason string
 
 // ReasonCessationOfOperation is the default revocation reason.
 const ReasonCessationOfOperation RevocationReason = "cessation_of_operation"
-
-// SecretKeyReference names one key of a Secret of the same namespace.
-type SecretKeyReference struct {
-	// name of the Secret.
-	// +required
-	Name string `json:"name"`
-	// key within the Secret's data.
-	// +required
-	Key string `json:"key"`
-}
-
-// ObjectKind is Secret or ConfigMap.
-// +kubebuilder:validation:Enum=Secret;ConfigMap
-type ObjectKind string
-
-// The kinds an ObjectKeyReference may name.
-const (
-	ObjectKindSecret    ObjectKind = "Secret"
-	ObjectKindConfigMap ObjectKind = "ConfigMap"
-)
-
-// ObjectKeyReference names one key of a Secret or ConfigMap of the same namespace.
-type ObjectKeyReference struct {
-	// kind is Secret or ConfigMap. Default: Secret.
-	// +kubebuilder:default=Secret
-	// +optional
-	Kind ObjectKind `json:"kind,omitempty"`
-	// name of the object.
-	// +required
-	Name string `json:"name"`
-	// key within the object's data.
-	// +required
-	Key string `json:"key"`
-}

@@ -6,37 +6,63 @@ package v1alpha1
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // IssuerSpec is the connection to one DigiCert ONE account; both issuer kinds share it.
+//
+// +kubebuilder:validation:XValidation:rule="!(has(self.caBundle) && has(self.caBundleRef))",message="set caBundle or caBundleRef, not both; without either the system's roots are used"
+// +kubebuilder:validation:XValidation:rule="!has(self.auth.clientCertificate) || has(self.auth.clientCertificate.url) || !self.url.matches('^https://([[]|[0-9.]+(:[0-9]+)?$)')",message="auth.clientCertificate.url is required when url names an IP address, because clientauth. cannot be put in front of one: set it to the URL of the mutual TLS host"
 type IssuerSpec struct {
-	// url of the DigiCert ONE host, such as https://one.digicert.com: https, host and port alone.
-	// With a client certificate the host is prefixed by `clientauth.`. The operator's --allowed-hosts must admit it.
+	// url of the DigiCert ONE host, such as https://one.digicert.com: https, a host name in lower case or an IP address, and a port if
+	// it is not 443; nothing else. With a client certificate the host is prefixed by `clientauth.`.
+	// The operator's --allowed-hosts must admit it, because whoever chooses the host receives the credential.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=267
+	// +kubebuilder:validation:XValidation:rule="self.startsWith('https://')",message="url must begin with https://, because the credential is never sent unencrypted"
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('https://') || self.matches('^https://(([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?[.])*[a-z]([-a-z0-9]{0,61}[a-z0-9])?|((25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])[.]){3}(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])|[[][0-9a-f]{0,4}(:[0-9a-f]{0,4}){2,7}[]])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?$')",message="url must be https://, a host in lower case and an optional port, without user, path, query, trailing slash or dot, such as https://one.digicert.com"
 	// +required
-	URL string `json:"url"`
+	URL string `json:"url,omitempty"`
 	// auth is the way in: exactly one of apiToken, clientCertificate and enrollmentPasscode.
 	// +required
-	Auth IssuerAuth `json:"auth"`
-	// caBundleRef names a Secret or ConfigMap with the CA certificates, in PEM, that vouch for the host. Not together with caBundle. Absent with both: the system's roots.
+	Auth IssuerAuth `json:"auth,omitzero"`
+	// caBundleRef names a Secret or ConfigMap with the CA certificates, in PEM, that vouch for the host. Not together with caBundle.
+	// Default with neither: the system's roots.
 	// +optional
 	CABundleRef *ObjectKeyReference `json:"caBundleRef,omitempty"`
-	// caBundle is those CA certificates themselves, in PEM.
+	// caBundle is those CA certificates themselves, in PEM, at most 65536 characters; a larger bundle goes into caBundleRef.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=65536
+	// +kubebuilder:validation:XValidation:rule="self.contains('-----BEGIN CERTIFICATE-----') && self.contains('-----END CERTIFICATE-----') && !self.contains('PRIVATE KEY-----')",message="caBundle must be CA certificates in PEM, from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----, and never a private key"
 	// +optional
 	CABundle string `json:"caBundle,omitempty"`
-	// proxyURL is the HTTP proxy to the vendor, such as http://proxy.corp:3128. The environment's proxy settings are not used.
+	// proxyURL is the HTTP proxy to the vendor, such as http://proxy.corp.example:3128: http or https, host and port alone.
+	// Default: no proxy; the environment's proxy settings are not used.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=267
+	// +kubebuilder:validation:XValidation:rule="!self.contains('@')",message="proxyURL must not contain a user or password, because everybody who may read this object would read them: use a proxy that asks for none"
+	// +kubebuilder:validation:XValidation:rule="self.contains('@') || self.matches('^https?://(([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?[.])*[a-z]([-a-z0-9]{0,61}[a-z0-9])?|((25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])[.]){3}(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])|[[][0-9a-f]{0,4}(:[0-9a-f]{0,4}){2,7}[]])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?$')",message="proxyURL must be http:// or https://, a host in lower case and an optional port, without path, query or trailing slash, such as http://proxy.corp.example:3128"
 	// +optional
 	ProxyURL string `json:"proxyURL,omitempty"`
-	// limits bound the calls of everything that shares this host and credential.
+	// limits bound the calls of everything that shares this host and credential. Default: each member's own.
 	// +kubebuilder:default={requestsPerSecond: 5, burst: 20, maxConcurrent: 8, issuancesPerDay: 5000}
 	// +optional
 	Limits IssuerLimits `json:"limits,omitempty,omitzero"`
-	// requestTimeout is the absolute deadline of one vendor call, 5s to 5m. Default: 60s.
+	// requestTimeout is the absolute deadline of one vendor call, in whole minutes and seconds such as 60s or 1m30s: 5s to 5m. Default: 60s.
 	// +kubebuilder:default="60s"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=24
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,5}h)?([0-9]{1,7}m)?([0-9]{1,9}s)?$') && self != '' && duration(self) >= duration('5s') && duration(self) <= duration('5m')",message="requestTimeout must be whole minutes and seconds in this order, such as 60s or 1m30s, from 5s to 5m"
 	// +optional
 	RequestTimeout *metav1.Duration `json:"requestTimeout,omitempty"`
-	// orphans says how certificates whose answer was lost are treated.
+	// orphans says how certificates whose answer was lost are treated. Default: reported, after five minutes of inventory lag.
 	// +kubebuilder:default={policy: "Report", inventoryLag: "5m"}
 	// +optional
 	Orphans OrphanPolicySpec `json:"orphans,omitempty,omitzero"`
-	// publishProfiles are enrollment profiles whose specification is published as a ConfigMap for the kubectl plugin.
+	// publishProfiles are enrollment profiles whose specification is published as a ConfigMap for the kubectl plugin: at most 50, each once.
+	// Default: none.
 	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=50
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=40
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^IOT_[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$')",message="publishProfiles must be enrollment profile ids: IOT_ and a lower-case UUID, such as IOT_00000000-0000-0000-0000-000000000001"
 	// +optional
 	PublishProfiles []string `json:"publishProfiles,omitempty"`
 	// suspend stops buying for the whole account while it is true. Requests under way still end. Default: false.
@@ -46,6 +72,8 @@ type IssuerSpec struct {
 }
 
 // IssuerAuth is the way in: exactly one member is set.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.apiToken), has(self.clientCertificate), has(self.enrollmentPasscode)].filter(x, x).size() == 1",message="set exactly one of auth.apiToken, auth.clientCertificate and auth.enrollmentPasscode"
 type IssuerAuth struct {
 	// apiToken sends x-api-key. It can enroll, renew, search and revoke, as far as its user may.
 	// +optional
@@ -62,49 +90,55 @@ type IssuerAuth struct {
 type APITokenAuth struct {
 	// secretRef names the Secret and key. A DeviceIssuer reads its own namespace, a ClusterDeviceIssuer the operator's.
 	// +required
-	SecretRef SecretKeyReference `json:"secretRef"`
+	SecretRef SecretKeyReference `json:"secretRef,omitzero"`
 }
 
 // ClientCertificateAuth names the Secret that holds a client certificate.
 type ClientCertificateAuth struct {
-	// secretRef names a Secret of type kubernetes.io/tls.
+	// secretRef names a Secret of type kubernetes.io/tls. A DeviceIssuer reads its own namespace, a ClusterDeviceIssuer the operator's.
 	// +required
-	SecretRef SecretReference `json:"secretRef"`
-	// url is the mutual TLS host where it is not `clientauth.` before the host of spec.url.
+	SecretRef SecretReference `json:"secretRef,omitzero"`
+	// url is the mutual TLS host, under the rules of spec.url. Required when spec.url names an IP address.
+	// Default: `clientauth.` before the host of spec.url.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=267
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https://(([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?[.])*[a-z]([-a-z0-9]{0,61}[a-z0-9])?|((25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])[.]){3}(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])|[[][0-9a-f]{0,4}(:[0-9a-f]{0,4}){2,7}[]])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?$')",message="auth.clientCertificate.url must be https://, a host in lower case and an optional port, without user, path, query, trailing slash or dot, such as https://clientauth.one.digicert.com"
 	// +optional
 	URL string `json:"url,omitempty"`
 }
 
 // EnrollmentPasscodeAuth names the Secret that holds an enrollment passcode.
 type EnrollmentPasscodeAuth struct {
-	// secretRef names the Secret and key.
+	// secretRef names the Secret and key. A DeviceIssuer reads its own namespace, a ClusterDeviceIssuer the operator's.
 	// +required
-	SecretRef SecretKeyReference `json:"secretRef"`
-}
-
-// SecretReference names a Secret.
-type SecretReference struct {
-	// name of the Secret.
-	// +required
-	Name string `json:"name"`
+	SecretRef SecretKeyReference `json:"secretRef,omitzero"`
 }
 
 // IssuerLimits bound the calls of everything that shares a host and credential. Absent means the default; zero is refused.
 type IssuerLimits struct {
 	// requestsPerSecond to the vendor, 1 to 1000. Default: 5.
 	// +kubebuilder:default=5
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
 	// +optional
 	RequestsPerSecond int32 `json:"requestsPerSecond,omitempty"`
 	// burst of requests above that rate, 1 to 10000. Default: 20.
 	// +kubebuilder:default=20
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000
 	// +optional
 	Burst int32 `json:"burst,omitempty"`
 	// maxConcurrent requests in flight, 1 to 256. Default: 8.
 	// +kubebuilder:default=8
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=256
 	// +optional
 	MaxConcurrent int32 `json:"maxConcurrent,omitempty"`
-	// issuancesPerDay, enrollments and renewals together, 1 to 1000000. Default: 5000.
+	// issuancesPerDay, enrollments and renewals together, 1 to 1000000. Renewals that become urgent pass it. To stop buying use suspend.
+	// Default: 5000.
 	// +kubebuilder:default=5000
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
 	// +optional
 	IssuancesPerDay int32 `json:"issuancesPerDay,omitempty"`
 }
@@ -124,212 +158,23 @@ const (
 
 // OrphanPolicySpec says how certificates whose answer was lost are treated.
 type OrphanPolicySpec struct {
-	// policy Report lists them; Revoke also revokes a single matching candidate, and declares this operator the only enroller of these profiles. Default: Report.
+	// policy Report lists them; Revoke also revokes a single matching candidate, and declares this operator the only enroller of these profiles.
+	// Default: Report.
 	// +kubebuilder:default=Report
 	// +optional
 	Policy OrphanPolicy `json:"policy,omitempty"`
-	// markerAttribute is a device attribute of the profile that carries the attempt's id to the vendor, as proof of who asked.
+	// markerAttribute is a device attribute of the profile that carries the attempt's id to the vendor, as proof of who asked;
+	// at most 128 characters, without control characters. Default: none, and only ids the operator received are proof.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="!self.matches('[\\\\pC\\u2028\\u2029]|^ | $')",message="markerAttribute must not contain control or invisible characters, nor begin or end with a space: copy it from the profile's enrollment specification"
 	// +optional
 	MarkerAttribute string `json:"markerAttribute,omitempty"`
-	// inventoryLag is how long the vendor's inventory may take to show a new certificate, 0s to 1h. Default: 5m.
+	// inventoryLag is how long the vendor's inventory may take to show a new certificate, in whole minutes and seconds: 0s to 1h. Default: 5m.
 	// +kubebuilder:default="5m"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=24
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,5}h)?([0-9]{1,7}m)?([0-9]{1,9}s)?$') && self != '' && duration(self) <= duration('1h')",message="inventoryLag must be whole minutes and seconds in this order, such as 5m or 1m30s, from 0s to 1h"
 	// +optional
 	InventoryLag *metav1.Duration `json:"inventoryLag,omitempty"`
-}
-
-// CapabilityState is Yes, No or Unknown.
-// +kubebuilder:validation:Enum=Yes;No;Unknown
-type CapabilityState string
-
-// The states of a capability.
-const (
-	CapabilityYes     CapabilityState = "Yes"
-	CapabilityNo      CapabilityState = "No"
-	CapabilityUnknown CapabilityState = "Unknown"
-)
-
-// Capabilities are what the credential was seen to be able to do.
-type Capabilities struct {
-	// enroll certificates.
-	// +kubebuilder:default=Unknown
-	// +optional
-	Enroll CapabilityState `json:"enroll,omitempty"`
-	// renew certificates.
-	// +kubebuilder:default=Unknown
-	// +optional
-	Renew CapabilityState `json:"renew,omitempty"`
-	// search the inventory; without it a lost answer can only be reported.
-	// +kubebuilder:default=Unknown
-	// +optional
-	Search CapabilityState `json:"search,omitempty"`
-	// revoke certificates.
-	// +kubebuilder:default=Unknown
-	// +optional
-	Revoke CapabilityState `json:"revoke,omitempty"`
-	// specification of enrollment profiles can be read.
-	// +kubebuilder:default=Unknown
-	// +optional
-	Specification CapabilityState `json:"specification,omitempty"`
-}
-
-// BlockedProfile is a profile that this issuer does not buy from until somebody acts.
-type BlockedProfile struct {
-	// profileID is the enrollment profile.
-	// +required
-	ProfileID string `json:"profileID"`
-	// format of the private key that is blocked.
-	// +required
-	Format KeyFormat `json:"format"`
-	// reason why, as a word.
-	// +required
-	Reason string `json:"reason"`
-	// message says why and what to do. Changing the issuer's spec lifts the block.
-	// +required
-	Message string `json:"message"`
-}
-
-// IssuerStatus is the operator's notebook about one issuer.
-type IssuerStatus struct {
-	// observedGeneration is the last generation of the spec that this status speaks of; -1 until the object was seen.
-	// +kubebuilder:default=-1
-	// +optional
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// conditions: Ready, Reconciling, Stalled and Suspended.
-	// +listType=map
-	// +listMapKey=type
-	// +optional
-	Conditions []metav1.Condition `json:"conditions,omitempty"`
-	// capabilities of the credential, probed once for each version of it.
-	// +optional
-	Capabilities *Capabilities `json:"capabilities,omitempty"`
-	// credentialVersion is the version of the credential that was probed: a digest that does not give the credential away.
-	// +optional
-	CredentialVersion string `json:"credentialVersion,omitempty"`
-	// credentialExpiresAt is the end of the client certificate. Absent for tokens and passcodes, whose end is not known.
-	// +optional
-	CredentialExpiresAt *metav1.Time `json:"credentialExpiresAt,omitempty"`
-	// clockSkew is the vendor's clock minus the operator's, in whole seconds, when it was last above a minute.
-	// +optional
-	ClockSkewSeconds *int64 `json:"clockSkewSeconds,omitempty"`
-	// blockedProfiles are not bought from until somebody acts, at most 50.
-	// +listType=atomic
-	// +optional
-	BlockedProfiles []BlockedProfile `json:"blockedProfiles,omitempty"`
-}
-
-// DeviceIssuer is the connection to one DigiCert ONE account for the DeviceCertificates of its namespace.
-//
-// +kubebuilder:object:root=true
-// +kubebuilder:subresource:status
-// +kubebuilder:resource:shortName=dissuer,categories=devicecert
-// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
-// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
-// +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.spec.url`
-// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-type DeviceIssuer struct {
-	metav1.TypeMeta `json:",inline"`
-	// +optional
-	metav1.ObjectMeta `json:"metadata,omitempty"`
-	// spec is the connection.
-	// +required
-	Spec DeviceIssuerSpec `json:"spec"`
-	// status is what the operator has seen of it.
-	// +kubebuilder:default={observedGeneration:-1}
-	// +optional
-	Status IssuerStatus `json:"status,omitempty,omitzero"`
-}
-
-// DeviceIssuerSpec is the connection to one DigiCert ONE account for one namespace.
-type DeviceIssuerSpec struct {
-	IssuerSpec `json:",inline"`
-}
-
-// DeviceIssuerList is a list of DeviceIssuers.
-//
-// +kubebuilder:object:root=true
-type DeviceIssuerList struct {
-	metav1.TypeMeta `json:",inline"`
-	// +optional
-	metav1.ListMeta `json:"metadata,omitempty"`
-	// items are the DeviceIssuers.
-	Items []DeviceIssuer `json:"items"`
-}
-
-// ClusterDeviceIssuer is the connection to one DigiCert ONE account that serves the namespaces it grants. Its Secrets and
-// ConfigMaps are read from the operator's namespace (--cluster-resource-namespace).
-//
-// +kubebuilder:object:root=true
-// +kubebuilder:subresource:status
-// +kubebuilder:resource:scope=Cluster,shortName=cdissuer,categories=devicecert
-// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
-// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
-// +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.spec.url`
-// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-type ClusterDeviceIssuer struct {
-	metav1.TypeMeta `json:",inline"`
-	// +optional
-	metav1.ObjectMeta `json:"metadata,omitempty"`
-	// spec is the connection and who may use it.
-	// +required
-	Spec ClusterDeviceIssuerSpec `json:"spec"`
-	// status is what the operator has seen of it.
-	// +kubebuilder:default={observedGeneration:-1}
-	// +optional
-	Status IssuerStatus `json:"status,omitempty,omitzero"`
-}
-
-// ClusterDeviceIssuerSpec is the connection to one DigiCert ONE account and who may use it.
-type ClusterDeviceIssuerSpec struct {
-	IssuerSpec `json:",inline"`
-	// grants say which namespaces may buy what. No grant, no issuance. A request must satisfy one grant whole.
-	// +listType=atomic
-	// +optional
-	Grants []Grant `json:"grants,omitempty"`
-}
-
-// Grant lets namespaces buy from profiles with bounded attributes.
-type Grant struct {
-	// namespaces selects by label the namespaces that may buy. An empty selector selects all.
-	// +required
-	Namespaces metav1.LabelSelector `json:"namespaces"`
-	// profiles that may be used. Absent: any.
-	// +listType=set
-	// +optional
-	Profiles []string `json:"profiles,omitempty"`
-	// attributes bound the values of certificate and device attributes; attributes that are not named are free.
-	// +listType=map
-	// +listMapKey=id
-	// +optional
-	Attributes []AttributeGrant `json:"attributes,omitempty"`
-}
-
-// AttributeGrant bounds the values of one attribute: each must equal one of values, start with one of prefixes or end with one of
-// suffixes.
-type AttributeGrant struct {
-	// id of the attribute.
-	// +required
-	ID string `json:"id"`
-	// values that are allowed as they are.
-	// +listType=set
-	// +optional
-	Values []string `json:"values,omitempty"`
-	// prefixes an allowed value starts with.
-	// +listType=set
-	// +optional
-	Prefixes []string `json:"prefixes,omitempty"`
-	// suffixes an allowed value ends with.
-	// +listType=set
-	// +optional
-	Suffixes []string `json:"suffixes,omitempty"`
-}
-
-// ClusterDeviceIssuerList is a list of ClusterDeviceIssuers.
-//
-// +kubebuilder:object:root=true
-type ClusterDeviceIssuerList struct {
-	metav1.TypeMeta `json:",inline"`
-	// +optional
-	metav1.ListMeta `json:"metadata,omitempty"`
-	// items are the ClusterDeviceIssuers.
-	Items []ClusterDeviceIssuer `json:"items"`
 }

@@ -499,12 +499,21 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: generation
       type:
         scalar: numeric
+    - name: issuanceHash
+      type:
+        scalar: string
     - name: issuerVersion
       type:
         scalar: string
+    - name: kind
+      type:
+        namedType: com.github.devicecert.devicecert-operator.api.v1alpha1.AttemptKind
     - name: lastTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: lostRenewalOf
+      type:
+        scalar: string
     - name: message
       type:
         scalar: string

@@ -11,13 +11,13 @@ package v1alpha1
 // AttributeGrant bounds the values of one attribute: each must equal one of values, start with one of prefixes or end with one of
 // suffixes.
 type AttributeGrantApplyConfiguration struct {
-	// id of the attribute.
+	// id of the attribute, as a DeviceCertificate names it; at most 128 characters, without control characters.
 	ID *string `json:"id,omitempty"`
-	// values that are allowed as they are.
+	// values that are allowed as they are: at most 64, of 1 to 1024 characters each.
 	Values []string `json:"values,omitempty"`
-	// prefixes an allowed value starts with.
+	// prefixes an allowed value starts with: at most 16, of 1 to 1024 characters each.
 	Prefixes []string `json:"prefixes,omitempty"`
-	// suffixes an allowed value ends with.
+	// suffixes an allowed value ends with, such as .edge.example with its dot: at most 16, of 1 to 1024 characters each.
 	Suffixes []string `json:"suffixes,omitempty"`
 }
 

@@ -20,7 +20,7 @@ type BlockedProfileApplyConfiguration struct {
 	Format *apiv1alpha1.KeyFormat `json:"format,omitempty"`
 	// reason why, as a word.
 	Reason *string `json:"reason,omitempty"`
-	// message says why and what to do. Changing the issuer's spec lifts the block.
+	// message says why and what to do, in at most 2048 characters. Changing the issuer's spec lifts the block.
 	Message *string `json:"message,omitempty"`
 }
 

@@ -14,15 +14,15 @@ import (
 //
 // Capabilities are what the credential was seen to be able to do.
 type CapabilitiesApplyConfiguration struct {
-	// enroll certificates.
+	// enroll certificates. Default: Unknown.
 	Enroll *apiv1alpha1.CapabilityState `json:"enroll,omitempty"`
-	// renew certificates.
+	// renew certificates. Default: Unknown.
 	Renew *apiv1alpha1.CapabilityState `json:"renew,omitempty"`
-	// search the inventory; without it a lost answer can only be reported.
+	// search the inventory; without it a lost answer can only be reported. Default: Unknown.
 	Search *apiv1alpha1.CapabilityState `json:"search,omitempty"`
-	// revoke certificates.
+	// revoke certificates. Default: Unknown.
 	Revoke *apiv1alpha1.CapabilityState `json:"revoke,omitempty"`
-	// specification of enrollment profiles can be read.
+	// specification of enrollment profiles can be read. Default: Unknown.
 	Specification *apiv1alpha1.CapabilityState `json:"specification,omitempty"`
 }
 

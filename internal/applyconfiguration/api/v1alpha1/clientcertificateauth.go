@@ -10,9 +10,10 @@ package v1alpha1
 //
 // ClientCertificateAuth names the Secret that holds a client certificate.
 type ClientCertificateAuthApplyConfiguration struct {
-	// secretRef names a Secret of type kubernetes.io/tls.
+	// secretRef names a Secret of type kubernetes.io/tls. A DeviceIssuer reads its own namespace, a ClusterDeviceIssuer the operator's.
 	SecretRef *SecretReferenceApplyConfiguration `json:"secretRef,omitempty"`
-	// url is the mutual TLS host where it is not `clientauth.` before the host of spec.url.
+	// url is the mutual TLS host, under the rules of spec.url. Required when spec.url names an IP address.
+	// Default: `clientauth.` before the host of spec.url.
 	URL *string `json:"url,omitempty"`
 }
 

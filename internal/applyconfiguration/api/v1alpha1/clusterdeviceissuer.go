@@ -20,7 +20,8 @@ import (
 // ClusterDeviceIssuer is the connection to one DigiCert ONE account that serves the namespaces it grants. Its Secrets and
 // ConfigMaps are read from the operator's namespace (--cluster-resource-namespace).
 type ClusterDeviceIssuerApplyConfiguration struct {
-	v1.TypeMetaApplyConfiguration    `json:""`
+	v1.TypeMetaApplyConfiguration `json:""`
+	// metadata is the standard object metadata.
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`
 	// spec is the connection and who may use it.
 	Spec *ClusterDeviceIssuerSpecApplyConfiguration `json:"spec,omitempty"`

@@ -15,7 +15,8 @@ import (
 // ClusterDeviceIssuerSpec is the connection to one DigiCert ONE account and who may use it.
 type ClusterDeviceIssuerSpecApplyConfiguration struct {
 	IssuerSpecApplyConfiguration `json:""`
-	// grants say which namespaces may buy what. No grant, no issuance. A request must satisfy one grant whole.
+	// grants say which namespaces may buy what, at most 64. No grant, no issuance. A request must satisfy one grant whole; it is checked at
+	// each issuance and renewal. Default: none.
 	Grants []GrantApplyConfiguration `json:"grants,omitempty"`
 }
 

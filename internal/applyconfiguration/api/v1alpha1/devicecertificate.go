@@ -22,7 +22,8 @@ import (
 // The vendor makes the private key and hands it out once, in the answer to the request that issues the certificate.
 // The operator stores both in the Secret in one write and renews them before they expire.
 type DeviceCertificateApplyConfiguration struct {
-	v1.TypeMetaApplyConfiguration    `json:""`
+	v1.TypeMetaApplyConfiguration `json:""`
+	// metadata is the standard object metadata. A name may have up to 253 characters.
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`
 	// spec is what the user wants.
 	Spec *DeviceCertificateSpecApplyConfiguration `json:"spec,omitempty"`

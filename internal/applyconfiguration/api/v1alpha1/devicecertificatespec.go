@@ -13,18 +13,22 @@ type DeviceCertificateSpecApplyConfiguration struct {
 	// issuerRef names the DeviceIssuer or ClusterDeviceIssuer through which the certificate is bought.
 	// Changing it costs a certificate only if the new issuer speaks to another vendor host.
 	IssuerRef *IssuerReferenceApplyConfiguration `json:"issuerRef,omitempty"`
-	// enrollmentProfileID is the vendor's id of the enrollment profile: IOT_ and a lower-case UUID. Changing it costs a certificate.
+	// enrollmentProfileID is the vendor's id of the enrollment profile: IOT_ and a lower-case UUID. The profile must allow the API
+	// method and key generation by the server, and the issuer must grant it to this namespace. Changing it costs a certificate.
 	EnrollmentProfileID *string `json:"enrollmentProfileID,omitempty"`
-	// certificateAttributes are the values the profile wants in the certificate, such as subject.common_name or san.dns_name. Changing them costs a certificate.
+	// certificateAttributes are the values the profile wants in the certificate, such as subject.common_name or san.dns_name:
+	// at most 50, each id once. Which are mandatory, the profile decides. Default: none. Changing them costs a certificate.
 	CertificateAttributes []AttributeApplyConfiguration `json:"certificateAttributes,omitempty"`
-	// deviceAttributes are the values the profile wants in the vendor's device record, such as DEVICE_IDENTIFIER.
-	// An id is the attribute's id, or its name as the profile's enrollment specification spells it, if that is unique. Changing them costs a certificate.
+	// deviceAttributes are the values the profile wants in the vendor's device record, such as DEVICE_IDENTIFIER: at most 50, each id once.
+	// An id is the attribute's id, or its name as the profile's enrollment specification spells it, if that is unique.
+	// Default: none. Changing them costs a certificate.
 	DeviceAttributes []AttributeApplyConfiguration `json:"deviceAttributes,omitempty"`
 	// privateKey says which key the vendor makes and how it travels. Default: the profile's key type, format pem, delivered decrypted.
 	PrivateKey *PrivateKeyApplyConfiguration `json:"privateKey,omitempty"`
 	// renewal says when the certificate is renewed. Default: automatically, at two thirds of its lifetime.
 	Renewal *RenewalApplyConfiguration `json:"renewal,omitempty"`
-	// secret says where key and certificates are stored. Nothing in it costs a certificate. Default: a Secret of the same name that is kept when the DeviceCertificate is deleted.
+	// secret says where key and certificates are stored. Nothing in it costs a certificate.
+	// Default: a Secret of the same name that is kept when the DeviceCertificate is deleted.
 	Secret *SecretTargetApplyConfiguration `json:"secret,omitempty"`
 	// revocation says when certificates are revoked at the vendor. Default: never.
 	Revocation *RevocationPolicyApplyConfiguration `json:"revocation,omitempty"`

@@ -19,7 +19,8 @@ import (
 //
 // DeviceIssuer is the connection to one DigiCert ONE account for the DeviceCertificates of its namespace.
 type DeviceIssuerApplyConfiguration struct {
-	v1.TypeMetaApplyConfiguration    `json:""`
+	v1.TypeMetaApplyConfiguration `json:""`
+	// metadata is the standard object metadata.
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`
 	// spec is the connection.
 	Spec *DeviceIssuerSpecApplyConfiguration `json:"spec,omitempty"`

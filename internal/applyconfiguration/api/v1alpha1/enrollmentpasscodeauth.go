@@ -10,7 +10,7 @@ package v1alpha1
 //
 // EnrollmentPasscodeAuth names the Secret that holds an enrollment passcode.
 type EnrollmentPasscodeAuthApplyConfiguration struct {
-	// secretRef names the Secret and key.
+	// secretRef names the Secret and key. A DeviceIssuer reads its own namespace, a ClusterDeviceIssuer the operator's.
 	SecretRef *SecretKeyReferenceApplyConfiguration `json:"secretRef,omitempty"`
 }
 

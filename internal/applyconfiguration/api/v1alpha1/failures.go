@@ -6,6 +6,7 @@
 package v1alpha1
 
 import (
+	apiv1alpha1 "github.com/devicecert/devicecert-operator/api/v1alpha1"
 	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -20,8 +21,14 @@ type FailuresApplyConfiguration struct {
 	LastTime *v1.Time `json:"lastTime,omitempty"`
 	// nextTime is when the next attempt may start. A spec change, a changed issuer or devicecert.io/retry-requested-at brings it forward.
 	NextTime *v1.Time `json:"nextTime,omitempty"`
+	// kind of the attempt that failed last.
+	Kind *apiv1alpha1.AttemptKind `json:"kind,omitempty"`
 	// generation of the spec that failed.
 	Generation *int64 `json:"generation,omitempty"`
+	// issuanceHash of what failed to be bought.
+	IssuanceHash *string `json:"issuanceHash,omitempty"`
+	// lostRenewalOf is the certificate whose renewal was lost; when the vendor refuses to renew it once more, a new one is enrolled.
+	LostRenewalOf *string `json:"lostRenewalOf,omitempty"`
 	// issuerVersion is the issuer's object and credential version that failed.
 	IssuerVersion *string `json:"issuerVersion,omitempty"`
 	// reason of the failure, as on the condition.
@@ -62,11 +69,35 @@ func (b *FailuresApplyConfiguration) WithNextTime(value v1.Time) *FailuresApplyC
 	return b
 }
 
+// WithKind sets the Kind field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Kind field is set to the value of the last call.
+func (b *FailuresApplyConfiguration) WithKind(value apiv1alpha1.AttemptKind) *FailuresApplyConfiguration {
+	b.Kind = &value
+	return b
+}
+
 // WithGeneration sets the Generation field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Generation field is set to the value of the last call.
 func (b *FailuresApplyConfiguration) WithGeneration(value int64) *FailuresApplyConfiguration {
 	b.Generation = &value
+	return b
+}
+
+// WithIssuanceHash sets the IssuanceHash field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the IssuanceHash field is set to the value of the last call.
+func (b *FailuresApplyConfiguration) WithIssuanceHash(value string) *FailuresApplyConfiguration {
+	b.IssuanceHash = &value
+	return b
+}
+
+// WithLostRenewalOf sets the LostRenewalOf field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the LostRenewalOf field is set to the value of the last call.
+func (b *FailuresApplyConfiguration) WithLostRenewalOf(value string) *FailuresApplyConfiguration {
+	b.LostRenewalOf = &value
 	return b
 }
 

@@ -14,11 +14,12 @@ import (
 //
 // Grant lets namespaces buy from profiles with bounded attributes.
 type GrantApplyConfiguration struct {
-	// namespaces selects by label the namespaces that may buy. An empty selector selects all.
+	// namespaces selects by label the namespaces that may buy. An empty selector selects all. At most 8 matchExpressions.
 	Namespaces *v1.LabelSelectorApplyConfiguration `json:"namespaces,omitempty"`
-	// profiles that may be used. Absent: any.
+	// profiles that may be used, at most 64, each once. Default: any.
 	Profiles []string `json:"profiles,omitempty"`
-	// attributes bound the values of certificate and device attributes; attributes that are not named are free.
+	// attributes bound the values of certificate and device attributes, at most 32, each id once; attributes that are not named are free.
+	// Default: none is bounded.
 	Attributes []AttributeGrantApplyConfiguration `json:"attributes,omitempty"`
 }
 

@@ -14,9 +14,10 @@ import (
 //
 // IssuerReference names an issuer object.
 type IssuerReferenceApplyConfiguration struct {
-	// kind of the issuer. Default: DeviceIssuer, in the namespace of the DeviceCertificate.
+	// kind of the issuer: DeviceIssuer, in the namespace of the DeviceCertificate, or ClusterDeviceIssuer, which must grant the request.
+	// Default: DeviceIssuer.
 	Kind *apiv1alpha1.IssuerKind `json:"kind,omitempty"`
-	// name of the issuer.
+	// name of the issuer, at most 253 characters.
 	Name *string `json:"name,omitempty"`
 }
 

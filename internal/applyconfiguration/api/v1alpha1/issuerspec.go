@@ -14,24 +14,28 @@ import (
 //
 // IssuerSpec is the connection to one DigiCert ONE account; both issuer kinds share it.
 type IssuerSpecApplyConfiguration struct {
-	// url of the DigiCert ONE host, such as https://one.digicert.com: https, host and port alone.
-	// With a client certificate the host is prefixed by `clientauth.`. The operator's --allowed-hosts must admit it.
+	// url of the DigiCert ONE host, such as https://one.digicert.com: https, a host name in lower case or an IP address, and a port if
+	// it is not 443; nothing else. With a client certificate the host is prefixed by `clientauth.`.
+	// The operator's --allowed-hosts must admit it, because whoever chooses the host receives the credential.
 	URL *string `json:"url,omitempty"`
 	// auth is the way in: exactly one of apiToken, clientCertificate and enrollmentPasscode.
 	Auth *IssuerAuthApplyConfiguration `json:"auth,omitempty"`
-	// caBundleRef names a Secret or ConfigMap with the CA certificates, in PEM, that vouch for the host. Not together with caBundle. Absent with both: the system's roots.
+	// caBundleRef names a Secret or ConfigMap with the CA certificates, in PEM, that vouch for the host. Not together with caBundle.
+	// Default with neither: the system's roots.
 	CABundleRef *ObjectKeyReferenceApplyConfiguration `json:"caBundleRef,omitempty"`
-	// caBundle is those CA certificates themselves, in PEM.
+	// caBundle is those CA certificates themselves, in PEM, at most 65536 characters; a larger bundle goes into caBundleRef.
 	CABundle *string `json:"caBundle,omitempty"`
-	// proxyURL is the HTTP proxy to the vendor, such as http://proxy.corp:3128. The environment's proxy settings are not used.
+	// proxyURL is the HTTP proxy to the vendor, such as http://proxy.corp.example:3128: http or https, host and port alone.
+	// Default: no proxy; the environment's proxy settings are not used.
 	ProxyURL *string `json:"proxyURL,omitempty"`
-	// limits bound the calls of everything that shares this host and credential.
+	// limits bound the calls of everything that shares this host and credential. Default: each member's own.
 	Limits *IssuerLimitsApplyConfiguration `json:"limits,omitempty"`
-	// requestTimeout is the absolute deadline of one vendor call, 5s to 5m. Default: 60s.
+	// requestTimeout is the absolute deadline of one vendor call, in whole minutes and seconds such as 60s or 1m30s: 5s to 5m. Default: 60s.
 	RequestTimeout *v1.Duration `json:"requestTimeout,omitempty"`
-	// orphans says how certificates whose answer was lost are treated.
+	// orphans says how certificates whose answer was lost are treated. Default: reported, after five minutes of inventory lag.
 	Orphans *OrphanPolicySpecApplyConfiguration `json:"orphans,omitempty"`
-	// publishProfiles are enrollment profiles whose specification is published as a ConfigMap for the kubectl plugin.
+	// publishProfiles are enrollment profiles whose specification is published as a ConfigMap for the kubectl plugin: at most 50, each once.
+	// Default: none.
 	PublishProfiles []string `json:"publishProfiles,omitempty"`
 	// suspend stops buying for the whole account while it is true. Requests under way still end. Default: false.
 	Suspend *bool `json:"suspend,omitempty"`

@@ -25,7 +25,7 @@ type IssuerStatusApplyConfiguration struct {
 	CredentialVersion *string `json:"credentialVersion,omitempty"`
 	// credentialExpiresAt is the end of the client certificate. Absent for tokens and passcodes, whose end is not known.
 	CredentialExpiresAt *metav1.Time `json:"credentialExpiresAt,omitempty"`
-	// clockSkew is the vendor's clock minus the operator's, in whole seconds, when it was last above a minute.
+	// clockSkewSeconds is the vendor's clock minus the operator's, in whole seconds, when it was last above a minute.
 	ClockSkewSeconds *int64 `json:"clockSkewSeconds,omitempty"`
 	// blockedProfiles are not bought from until somebody acts, at most 50.
 	BlockedProfiles []BlockedProfileApplyConfiguration `json:"blockedProfiles,omitempty"`

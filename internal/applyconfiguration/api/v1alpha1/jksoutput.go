@@ -12,7 +12,7 @@ package v1alpha1
 type JKSOutputApplyConfiguration struct {
 	// passwordSecretRef names the Secret of this namespace that holds the password of keystore and trust store, at least six characters.
 	PasswordSecretRef *SecretKeyReferenceApplyConfiguration `json:"passwordSecretRef,omitempty"`
-	// alias of the key entry. Default: certificate.
+	// alias of the key entry: 1 to 64 letters, digits, -, _ and . in their case. Default: certificate.
 	Alias *string `json:"alias,omitempty"`
 }
 

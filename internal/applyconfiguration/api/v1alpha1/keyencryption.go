@@ -8,13 +8,14 @@ package v1alpha1
 // KeyEncryptionApplyConfiguration represents a declarative configuration of the KeyEncryption type for use
 // with apply.
 //
-// KeyEncryption names the RSA certificate the vendor encrypts the private key to.
+// KeyEncryption names the RSA certificate the vendor encrypts the private key to. Exactly one of certificateRef and certificate is set.
 type KeyEncryptionApplyConfiguration struct {
 	// certificateRef names a Secret or ConfigMap of this namespace that holds the certificate in PEM.
 	CertificateRef *ObjectKeyReferenceApplyConfiguration `json:"certificateRef,omitempty"`
-	// certificate is the certificate itself, in PEM.
+	// certificate is the certificate itself: one PEM block and nothing else, at most 16384 characters.
 	Certificate *string `json:"certificate,omitempty"`
-	// decryptionKeyRef names the Secret of this namespace that holds the private key of that certificate. Required for delivery Decrypted, refused for Sealed.
+	// decryptionKeyRef names the Secret of this namespace that holds the private key of that certificate, in PEM. Required for delivery
+	// Decrypted, refused for Sealed.
 	DecryptionKeyRef *SecretKeyReferenceApplyConfiguration `json:"decryptionKeyRef,omitempty"`
 }
 

@@ -12,13 +12,14 @@ import (
 // ObjectKeyReferenceApplyConfiguration represents a declarative configuration of the ObjectKeyReference type for use
 // with apply.
 //
-// ObjectKeyReference names one key of a Secret or ConfigMap of the same namespace.
+// ObjectKeyReference names one key of a Secret or ConfigMap. A DeviceCertificate's and a DeviceIssuer's are in their own namespace, a
+// ClusterDeviceIssuer's in the operator's.
 type ObjectKeyReferenceApplyConfiguration struct {
 	// kind is Secret or ConfigMap. Default: Secret.
 	Kind *apiv1alpha1.ObjectKind `json:"kind,omitempty"`
-	// name of the object.
+	// name of the object, at most 253 characters.
 	Name *string `json:"name,omitempty"`
-	// key within the object's data.
+	// key within the object's data, at most 253 characters.
 	Key *string `json:"key,omitempty"`
 }
 

@@ -12,17 +12,19 @@ import (
 // OutputsApplyConfiguration represents a declarative configuration of the Outputs type for use
 // with apply.
 //
-// Outputs are further forms of the same key and certificates.
+// Outputs are further forms of the same key and certificates. All but chain need the key in the clear: they are refused with
+// privateKey.delivery Sealed.
 type OutputsApplyConfiguration struct {
-	// chain Include puts leaf and intermediates in tls.crt, LeafOnly the leaf alone. Default: Include.
+	// chain Include puts leaf and intermediates in tls.crt, LeafOnly the leaf alone. With privateKey.delivery Sealed and format
+	// cert_encrypted it also decides what the vendor puts into the sealed bundle, and changing it costs a certificate. Default: Include.
 	Chain *apiv1alpha1.ChainOutput `json:"chain,omitempty"`
 	// keyEncoding is the syntax of tls.key: PKCS8, or Traditional (PKCS#1 for RSA, SEC1 for EC). Default: PKCS8.
 	KeyEncoding *apiv1alpha1.KeyEncoding `json:"keyEncoding,omitempty"`
-	// formats adds CombinedPEM (tls-combined.pem) and DER (key.der, tls.der).
+	// formats adds CombinedPEM (tls-combined.pem) and DER (key.der, tls.der), each at most once. Default: neither.
 	Formats []apiv1alpha1.OutputFormat `json:"formats,omitempty"`
-	// pkcs12 adds keystore.p12 and truststore.p12.
+	// pkcs12 adds keystore.p12 and truststore.p12. Default: not.
 	PKCS12 *PKCS12OutputApplyConfiguration `json:"pkcs12,omitempty"`
-	// jks adds keystore.jks and truststore.jks.
+	// jks adds keystore.jks and truststore.jks. Default: not.
 	JKS *JKSOutputApplyConfiguration `json:"jks,omitempty"`
 }
 

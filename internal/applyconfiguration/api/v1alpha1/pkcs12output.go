@@ -16,7 +16,8 @@ import (
 type PKCS12OutputApplyConfiguration struct {
 	// passwordSecretRef names the Secret of this namespace that holds the password of keystore and trust store.
 	PasswordSecretRef *SecretKeyReferenceApplyConfiguration `json:"passwordSecretRef,omitempty"`
-	// profile names the algorithms. Modern2023 opens in Java 17 and OpenSSL 3, LegacyDES in old Java. Default: Modern2023.
+	// profile names the algorithms. Modern2023 opens in Java 17 and OpenSSL 3; Modern2026 does not open in Java 17; LegacyDES and LegacyRC2
+	// are for old Java and Windows. Default: Modern2023.
 	Profile *apiv1alpha1.PKCS12Profile `json:"profile,omitempty"`
 }
 

@@ -14,11 +14,13 @@ import (
 //
 // PrivateKey says which key the vendor makes and how it travels.
 type PrivateKeyApplyConfiguration struct {
-	// keyType in the vendor's own words, such as p_256 or rsa_2048. Absent: the profile's default. Changing it costs a certificate.
+	// keyType in the vendor's own words, such as p_256, rsa_2048 or ed_25519: 1 to 32 lower-case letters, digits and _.
+	// The profile must allow it, and may fix another. Default: the profile's. Changing it costs a certificate.
 	KeyType *string `json:"keyType,omitempty"`
 	// format in which the key travels from the vendor. It does not show in the Secret unless delivery is Sealed. Default: pem.
 	Format *apiv1alpha1.KeyFormat `json:"format,omitempty"`
-	// syntax is passed to the vendor as private_key_syntax. The operator reads every syntax. Absent: the vendor's default.
+	// syntax is passed to the vendor as private_key_syntax, as it is: 1 to 32 printable ASCII characters without spaces.
+	// The operator reads every syntax. Default: the vendor's.
 	Syntax *string `json:"syntax,omitempty"`
 	// delivery is Decrypted (tls.key in the clear) or Sealed (the encrypted payload, byte for byte; only with the cert_encrypted formats).
 	// Changing it costs a certificate and needs a new secret.name. Default: Decrypted.

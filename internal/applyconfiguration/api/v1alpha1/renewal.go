@@ -13,16 +13,18 @@ import (
 // RenewalApplyConfiguration represents a declarative configuration of the Renewal type for use
 // with apply.
 //
-// Renewal says when the certificate is renewed.
+// Renewal says when the certificate is renewed. Nothing in it costs a certificate by being changed, unless it makes the renewal due.
 type RenewalApplyConfiguration struct {
-	// policy Automatic renews when due; Disabled only on request. Default: Automatic.
+	// policy Automatic renews when due; Disabled only on request, by the annotation devicecert.io/renew-requested-at. Default: Automatic.
 	Policy *apiv1alpha1.RenewalPolicy `json:"policy,omitempty"`
-	// renewBefore is how long before its end the certificate is renewed. It must be shorter than the lifetime and inside the profile's renewal window.
-	// Not together with renewBeforePercentage. Absent with both: at two thirds of the lifetime.
+	// renewBefore is how long before its end the certificate is renewed, in whole hours, minutes and seconds such as 720h: 1m to 87600h (ten years).
+	// It must be shorter than the lifetime and inside the profile's renewal window, else the vendor refuses the renewal as too early.
+	// Not together with renewBeforePercentage. Default with neither: a third of the lifetime.
 	RenewBefore *v1.Duration `json:"renewBefore,omitempty"`
-	// renewBeforePercentage is renewBefore as a percentage of the certificate's lifetime, 1 to 90.
+	// renewBeforePercentage is renewBefore as a percentage of the certificate's lifetime, 1 to 90: 33 renews when a third is left.
+	// Not together with renewBefore.
 	RenewBeforePercentage *int32 `json:"renewBeforePercentage,omitempty"`
-	// onRevoked says what happens when somebody revoked the certificate at the vendor. Default: Hold.
+	// onRevoked says what happens when somebody revoked the certificate at the vendor: Hold waits for a person, Reenroll buys a new one. Default: Hold.
 	OnRevoked *apiv1alpha1.OnRevoked `json:"onRevoked,omitempty"`
 }
 

@@ -19,9 +19,10 @@ type RevocationPolicyApplyConfiguration struct {
 	OnDelete *apiv1alpha1.RevocationAction `json:"onDelete,omitempty"`
 	// onSupersede Revoke revokes the predecessor gracePeriod after its successor was stored. Default: Keep.
 	OnSupersede *apiv1alpha1.RevocationAction `json:"onSupersede,omitempty"`
-	// gracePeriod is how long a predecessor stays valid after its successor was stored. Default: 24h.
+	// gracePeriod is how long a predecessor stays valid after its successor was stored, so that devices can take the new one;
+	// in whole hours, minutes and seconds, 0s to 8760h (a year). Used only with onSupersede Revoke. Default: 24h.
 	GracePeriod *v1.Duration `json:"gracePeriod,omitempty"`
-	// reason is the revocation reason in the vendor's words. Default: cessation_of_operation.
+	// reason is the revocation reason in the vendor's words, sent for onDelete and onSupersede. Default: cessation_of_operation.
 	Reason *apiv1alpha1.RevocationReason `json:"reason,omitempty"`
 }
 

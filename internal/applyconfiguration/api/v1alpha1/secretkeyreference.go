@@ -8,11 +8,12 @@ package v1alpha1
 // SecretKeyReferenceApplyConfiguration represents a declarative configuration of the SecretKeyReference type for use
 // with apply.
 //
-// SecretKeyReference names one key of a Secret of the same namespace.
+// SecretKeyReference names one key of a Secret. A DeviceCertificate's and a DeviceIssuer's are in their own namespace, a
+// ClusterDeviceIssuer's in the operator's.
 type SecretKeyReferenceApplyConfiguration struct {
-	// name of the Secret.
+	// name of the Secret, at most 253 characters.
 	Name *string `json:"name,omitempty"`
-	// key within the Secret's data.
+	// key within the Secret's data, at most 253 characters.
 	Key *string `json:"key,omitempty"`
 }
 

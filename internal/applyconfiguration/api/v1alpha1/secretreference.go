@@ -8,9 +8,9 @@ package v1alpha1
 // SecretReferenceApplyConfiguration represents a declarative configuration of the SecretReference type for use
 // with apply.
 //
-// SecretReference names a Secret.
+// SecretReference names a Secret. A DeviceIssuer's is in its own namespace, a ClusterDeviceIssuer's in the operator's.
 type SecretReferenceApplyConfiguration struct {
-	// name of the Secret.
+	// name of the Secret, at most 253 characters.
 	Name *string `json:"name,omitempty"`
 }
 

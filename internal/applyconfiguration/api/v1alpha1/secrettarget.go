@@ -14,13 +14,16 @@ import (
 //
 // SecretTarget says where key and certificates are stored. Nothing in it costs a certificate.
 type SecretTargetApplyConfiguration struct {
-	// name of the Secret. Default: the name of the DeviceCertificate.
+	// name of the Secret, at most 253 characters. A Secret of this name that belongs to somebody else is left alone, and Ready says so.
+	// Default: the name of the DeviceCertificate.
 	Name *string `json:"name,omitempty"`
-	// labels are copied onto the Secret. Keys of this operator, of Kubernetes, of replicators and of GitOps tools are refused.
+	// labels are copied onto the Secret, at most 10. Refused are keys by which other controllers track, copy or delete Secrets: those under
+	// devicecert.io, kubernetes.io, k8s.io, x-k8s.io, of Argo, Flux, Helm and other deployers, of Secret replicators, and of controllers
+	// that act on any Secret that bears them. Default: none.
 	Labels map[string]string `json:"labels,omitempty"`
-	// annotations are copied onto the Secret, under the same rule as labels.
+	// annotations are copied onto the Secret, at most 10 of at most 4096 characters each, under the same rule as labels. Default: none.
 	Annotations map[string]string `json:"annotations,omitempty"`
-	// deletionPolicy says whether the Secret is kept or deleted with the DeviceCertificate. Default: Retain.
+	// deletionPolicy says whether the Secret is kept (Retain) or deleted (Delete) with the DeviceCertificate. Default: Retain.
 	DeletionPolicy *apiv1alpha1.DeletionPolicy `json:"deletionPolicy,omitempty"`
 	// outputs are further forms of the same key and certificates. Default: tls.crt, tls.key and ca.crt alone.
 	Outputs *OutputsApplyConfiguration `json:"outputs,omitempty"`

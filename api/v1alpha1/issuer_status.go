@@ -1,0 +1,102 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// IssuerStatus is the operator's notebook about one issuer.
+type IssuerStatus struct {
+	// observedGeneration is the last generation of the spec that this status speaks of; -1 until the object was seen.
+	// +kubebuilder:default=-1
+	// +kubebuilder:validation:Minimum=-1
+	// +kubebuilder:validation:Maximum=9007199254740991
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// conditions: Ready, Reconciling, Stalled and Suspended.
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:XValidation:rule="self.all(c, c.lastTransitionTime.getFullYear() >= 2000 && (!has(c.observedGeneration) || c.observedGeneration <= 9007199254740991))",message="lastTransitionTime must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z, and observedGeneration a generation"
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// capabilities of the credential, probed once for each version of it.
+	// +optional
+	Capabilities *Capabilities `json:"capabilities,omitempty"`
+	// credentialVersion is the version of the credential that was probed: a digest that does not give the credential away.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	CredentialVersion string `json:"credentialVersion,omitempty"`
+	// credentialExpiresAt is the end of the client certificate. Absent for tokens and passcodes, whose end is not known.
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 1",message="must be an RFC 3339 time, such as 2026-01-31T12:00:00Z"
+	// +optional
+	CredentialExpiresAt *metav1.Time `json:"credentialExpiresAt,omitempty"`
+	// clockSkewSeconds is the vendor's clock minus the operator's, in whole seconds, when it was last above a minute.
+	// +kubebuilder:validation:Minimum=-9007199254740991
+	// +kubebuilder:validation:Maximum=9007199254740991
+	// +optional
+	ClockSkewSeconds *int64 `json:"clockSkewSeconds,omitempty"`
+	// blockedProfiles are not bought from until somebody acts, at most 50.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=50
+	// +optional
+	BlockedProfiles []BlockedProfile `json:"blockedProfiles,omitempty"`
+}
+
+// CapabilityState is Yes, No or Unknown.
+// +kubebuilder:validation:Enum=Yes;No;Unknown
+type CapabilityState string
+
+// The states of a capability.
+const (
+	CapabilityYes     CapabilityState = "Yes"
+	CapabilityNo      CapabilityState = "No"
+	CapabilityUnknown CapabilityState = "Unknown"
+)
+
+// Capabilities are what the credential was seen to be able to do.
+type Capabilities struct {
+	// enroll certificates. Default: Unknown.
+	// +kubebuilder:default=Unknown
+	// +optional
+	Enroll CapabilityState `json:"enroll,omitempty"`
+	// renew certificates. Default: Unknown.
+	// +kubebuilder:default=Unknown
+	// +optional
+	Renew CapabilityState `json:"renew,omitempty"`
+	// search the inventory; without it a lost answer can only be reported. Default: Unknown.
+	// +kubebuilder:default=Unknown
+	// +optional
+	Search CapabilityState `json:"search,omitempty"`
+	// revoke certificates. Default: Unknown.
+	// +kubebuilder:default=Unknown
+	// +optional
+	Revoke CapabilityState `json:"revoke,omitempty"`
+	// specification of enrollment profiles can be read. Default: Unknown.
+	// +kubebuilder:default=Unknown
+	// +optional
+	Specification CapabilityState `json:"specification,omitempty"`
+}
+
+// BlockedProfile is a profile that this issuer does not buy from until somebody acts.
+type BlockedProfile struct {
+	// profileID is the enrollment profile.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +required
+	ProfileID string `json:"profileID,omitempty"`
+	// format of the private key that is blocked.
+	// +required
+	Format KeyFormat `json:"format,omitempty"`
+	// reason why, as a word.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +required
+	Reason string `json:"reason,omitempty"`
+	// message says why and what to do, in at most 2048 characters. Changing the issuer's spec lifts the block.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	// +required
+	Message string `json:"message,omitempty"`
+}
