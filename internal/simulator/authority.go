@@ -42,25 +42,42 @@ func (a authority) chain() []*x509.Certificate {
 	return []*x509.Certificate{a.issuing.certificate, a.root.certificate}
 }
 
-func newAuthority(name string, now time.Time) (authority, error) {
-	root, err := newCA(name+" Root CA", elliptic.P384(), nil, now, rootLifetime)
+// span is when the certificates of an authority are valid.
+type span struct {
+	notBefore, rootNotAfter, issuingNotAfter time.Time
+}
+
+// deviceSpan follows the simulator's clock, as its certificates do.
+func deviceSpan(now time.Time) span {
+	return span{notBefore: now.Add(-authorityBackdate), rootNotAfter: now.Add(rootLifetime), issuingNotAfter: now.Add(issuingLifetime)}
+}
+
+// transportSpan is valid whatever clock the simulator or its client uses: the calendar that tests move is not the one TLS
+// is checked by.
+func transportSpan() span {
+	begin, end := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+	return span{notBefore: begin, rootNotAfter: end, issuingNotAfter: end}
+}
+
+func newAuthority(name string, valid span) (authority, error) {
+	root, err := newCA(name+" Root CA", elliptic.P384(), nil, valid.notBefore, valid.rootNotAfter)
 	if err != nil {
 		return authority{}, err
 	}
-	issuing, err := newCA(name+" Issuing CA", elliptic.P256(), &root, now, issuingLifetime)
+	issuing, err := newCA(name+" Issuing CA", elliptic.P256(), &root, valid.notBefore, valid.issuingNotAfter)
 	return authority{root: root, issuing: issuing}, err
 }
 
 // newCA makes a CA certificate, self-signed without a parent.
-func newCA(name string, curve elliptic.Curve, parent *signer, now time.Time, lifetime time.Duration) (signer, error) {
+func newCA(name string, curve elliptic.Curve, parent *signer, notBefore, notAfter time.Time) (signer, error) {
 	key, err := ecdsa.GenerateKey(curve, rand.Reader)
 	if err != nil {
 		return signer{}, err
 	}
 	template := &x509.Certificate{
 		Subject:               pkix.Name{Organization: []string{"Simulator"}, CommonName: name},
-		NotBefore:             now.Add(-authorityBackdate),
-		NotAfter:              now.Add(lifetime),
+		NotBefore:             notBefore,
+		NotAfter:              notAfter,
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		BasicConstraintsValid: true,
 		IsCA:                  true,
@@ -121,9 +138,9 @@ func keyIdentifier(public crypto.PublicKey) ([]byte, error) {
 }
 
 // storedAuthority reads the named authority from the ledger, or creates and stores it.
-func storedAuthority(l *ledger, name string, now time.Time) (authority, error) {
+func storedAuthority(l *ledger, name string, valid span) (authority, error) {
 	text, err := l.material("authority/"+name, func() ([]byte, error) {
-		a, err := newAuthority(name, now)
+		a, err := newAuthority(name, valid)
 		if err != nil {
 			return nil, err
 		}

@@ -74,10 +74,10 @@ func New(config Config) (*Server, error) {
 
 func (s *Server) prepareAuthorities(config Config) error {
 	var err error
-	if s.authority, err = storedAuthority(s.ledger, "Simulated Device", s.now()); err != nil {
+	if s.authority, err = storedAuthority(s.ledger, "Simulated Device", deviceSpan(s.now())); err != nil {
 		return err
 	}
-	if s.transport, err = storedAuthority(s.ledger, "Simulator TLS", s.now()); err != nil {
+	if s.transport, err = storedAuthority(s.ledger, "Simulator TLS", transportSpan()); err != nil {
 		return err
 	}
 	s.credentials, err = newCredentials(config, s.generateClient)

@@ -15,11 +15,11 @@ import (
 
 // Amounts of the faults that spoil validity.
 const (
-	expiredSince      = time.Hour
-	defaultNotYet     = time.Hour
-	spoiltLifetime    = 24 * time.Hour
-	otherNamePrefix   = "other."
-	unrelatedCAPrefix = "Unrelated"
+	expiredSince    = time.Hour
+	defaultNotYet   = time.Hour
+	spoiltLifetime  = 24 * time.Hour
+	otherNamePrefix = "other."
+	unrelatedCA     = "Unrelated"
 )
 
 // tamperTemplate spoils a certificate before it is signed and returns the key type to use.
@@ -87,7 +87,7 @@ func (s *Server) tamperIssued(c *call, i issued) (issued, error) {
 	case ActionChainMissing:
 		i.chain = nil
 	case ActionChainUnrelated:
-		other, err := newAuthority(unrelatedCAPrefix, s.now())
+		other, err := newAuthority(unrelatedCA, deviceSpan(s.now()))
 		if err != nil {
 			return issued{}, err
 		}
