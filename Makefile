@@ -1,0 +1,75 @@
+# Copyright The devicecert-operator Authors.
+# SPDX-License-Identifier: Apache-2.0
+
+MAKEFLAGS += --no-print-directory
+# The tools are built once; `make verify` works on a copy of the tree and shares them.
+TOOLS ?= $(CURDIR)/bin/tools
+FUZZTIME ?= 20s
+TESTFLAGS ?= -race -shuffle=on -timeout=20m
+
+CONTROLLER_GEN := $(TOOLS)/controller-gen
+LINTER := $(TOOLS)/golangci-lint-kube-api-linter
+GOVULNCHECK := $(TOOLS)/govulncheck
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build the programs of cmd/ into bin/
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
+
+.PHONY: controlplane
+controlplane: ## Build etcd and Kubernetes for tests and demo into bin/k8s/ (once, about six minutes)
+	@hack/controlplane/build.sh bin/k8s
+
+.PHONY: generate
+generate: $(CONTROLLER_GEN) ## Regenerate deepcopy functions and apply configurations
+	rm -rf internal/applyconfiguration
+	$(CONTROLLER_GEN) object:headerFile=hack/boilerplate.go.txt paths=./api/...
+	$(CONTROLLER_GEN) applyconfiguration:headerFile=hack/boilerplate.go.txt paths=./api/...
+
+.PHONY: manifests
+manifests: $(CONTROLLER_GEN) ## Regenerate the CRDs and the manager's role in config/
+	rm -f config/crd/bases/*.yaml
+	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
+	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./controllers/... output:rbac:dir=config/rbac
+
+.PHONY: verify
+verify: $(CONTROLLER_GEN) ## Check that generated files, formatting and go.mod are up to date, and vet
+	@TOOLS=$(TOOLS) hack/verify.sh
+
+.PHONY: lint
+lint: $(LINTER) ## Run the linters of .golangci.yml
+	$(LINTER) run ./...
+
+.PHONY: test
+test: build controlplane ## Run all tests
+	go test $(TESTFLAGS) ./...
+
+.PHONY: e2e
+e2e: build controlplane ## Run only the tests of whole processes
+	go test $(TESTFLAGS) ./test/e2e/...
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (20s)
+	@hack/fuzz.sh $(FUZZTIME)
+
+.PHONY: bench
+bench: ## Run all benchmarks
+	go test -run='^$$' -bench=. -benchmem ./...
+
+.PHONY: demo
+demo: build controlplane ## Show the operator at work on this machine, against the simulator
+	go run ./hack/demo
+
+.PHONY: vulncheck
+vulncheck: $(GOVULNCHECK) ## Look for known vulnerabilities; VULNDB names a copy of the database
+	@GOVULNCHECK=$(GOVULNCHECK) hack/vulncheck.sh
+
+$(CONTROLLER_GEN): PACKAGE := sigs.k8s.io/controller-tools/cmd/controller-gen
+$(LINTER): PACKAGE := sigs.k8s.io/kube-api-linter/cmd/golangci-lint-kube-api-linter
+$(GOVULNCHECK): PACKAGE := golang.org/x/vuln/cmd/govulncheck
+$(TOOLS)/%: hack/tools/go.mod hack/tools/go.sum
+	go -C hack/tools build -trimpath -o $@ $(PACKAGE)
+	@touch $@
