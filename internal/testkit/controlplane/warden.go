@@ -4,6 +4,7 @@
 package controlplane
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -52,7 +53,7 @@ func startWarden(workDir, binDir string, temporary bool) (*warden, error) {
 	if temporary {
 		doomed = workDir
 	}
-	w.command = exec.Command("/bin/sh", "-c", watch, "sh", w.dir, doomed)
+	w.command = exec.CommandContext(context.Background(), "/bin/sh", "-c", watch, "sh", w.dir, doomed)
 	// In a process group of its own it survives a Ctrl-C in the terminal.
 	w.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	pipe, err := w.command.StdinPipe()
