@@ -80,8 +80,8 @@ func normalizeHost(parsed *url.URL) (string, error) {
 	if err := checkHost(host, bracketed); err != nil {
 		return "", err
 	}
-	if bracketed {
-		host = "[" + host + "]"
+	if address, err := netip.ParseAddr(host); err == nil && bracketed {
+		host = "[" + address.String() + "]"
 	}
 	port := parsed.Port()
 	if port == "" {

@@ -9,8 +9,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -28,17 +30,20 @@ func (c *Client) refuse(call call, err error) *Error {
 	}
 }
 
-// transportFailure reports a call without an answer. connected says whether a
-// connection, TLS included, was ever handed to the request: until then net/http has
-// nothing to write it to.
-func (c *Client) transportFailure(call call, err error, connected bool) *Error {
+// transportFailure reports a call without an answer. Until a connection was handed to
+// the request, net/http had nothing to write it to.
+func (c *Client) transportFailure(call call, err error, progress *progress) *Error {
 	delivery := Ambiguous
-	if !connected || isHandshakeRefusal(err) {
+	if !progress.connected.Load() || isAlert(err, clientCertificateAlerts[:]) {
 		delivery = NotSent
+	}
+	actor := Nobody
+	if isPermanent(err) || progress.handshakeFailed.Load() && !isNetworkTrouble(err) {
+		actor = Issuer
 	}
 	text := c.redactor(call).clean(c.describe(err), maxMessageBytes)
 	return &Error{
-		Op: call.op, Delivery: delivery, Actor: transportActor(err), Message: text,
+		Op: call.op, Delivery: delivery, Actor: actor, Message: text,
 		cause: &cleanedError{text: text, err: err},
 	}
 }
@@ -147,9 +152,10 @@ func containsAny(text string, words ...string) bool {
 	return false
 }
 
-// Alerts by which a server turns down a client certificate (RFC 8446, section 6.2).
-// With TLS 1.3 they arrive after the client has finished its side of the handshake,
-// when the request may be written already.
+// clientCertificateAlerts are those by which a server turns down a client certificate
+// (RFC 8446, section 6.2). With TLS 1.3 they arrive after the client has finished its
+// side of the handshake, when the request may be written already. They still prove
+// that the server never read it: Go's client offers certificates in the handshake only.
 var clientCertificateAlerts = [...]tls.AlertError{
 	42,  // bad_certificate
 	43,  // unsupported_certificate
@@ -160,53 +166,57 @@ var clientCertificateAlerts = [...]tls.AlertError{
 	116, // certificate_required
 }
 
-// isHandshakeRefusal reports whether the server broke off the handshake over our
-// client certificate. Such an alert proves that the server never read the request:
-// Go's client offers certificates in the handshake only. crypto/tls keeps the type of
-// a received alert to itself, hence the comparison of texts it made itself.
-func isHandshakeRefusal(err error) bool {
+// settingsAlerts are those by which a server says that it and we do not fit.
+var settingsAlerts = [...]tls.AlertError{
+	40,  // handshake_failure
+	49,  // access_denied
+	70,  // protocol_version
+	71,  // insufficient_security
+	112, // unrecognized_name
+	120, // no_application_protocol
+}
+
+// remoteErrorOp is how crypto/tls labels an alert from the other side.
+const remoteErrorOp = "remote error"
+
+// isAlert reports whether the server sent one of the alerts. crypto/tls keeps the type
+// of a received alert to itself, hence the comparison of texts it makes itself.
+func isAlert(err error, alerts []tls.AlertError) bool {
 	operation, ok := errors.AsType[*net.OpError](err)
-	if !ok || operation.Op != "remote error" {
+	if !ok || operation.Op != remoteErrorOp {
 		return false
 	}
-	for _, alert := range clientCertificateAlerts {
-		if operation.Err.Error() == alert.Error() {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(alerts, func(alert tls.AlertError) bool {
+		return operation.Err.Error() == alert.Error()
+	})
 }
 
-// transportActor tells disturbances from what stays until the connection's owner
-// changes something.
-func transportActor(err error) Actor {
-	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
-		return Issuer
+// isPermanent reports whether the connection fails until its owner changes something.
+func isPermanent(err error) bool {
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		return dns.IsNotFound
 	}
-	if isHandshakeRefusal(err) || hasType[*forbiddenDestinationError](err) || hasType[tls.RecordHeaderError](err) ||
-		hasType[*tls.CertificateVerificationError](err) || hasType[x509.UnknownAuthorityError](err) ||
-		hasType[x509.HostnameError](err) || hasType[x509.CertificateInvalidError](err) {
-		return Issuer
+	if proxy, ok := errors.AsType[*proxyRefusedError](err); ok {
+		return proxy.status < http.StatusInternalServerError
 	}
-	if proxy, ok := errors.AsType[*proxyRefusedError](err); ok && proxy.status < 500 {
-		return Issuer
+	if _, forbidden := errors.AsType[*forbiddenDestinationError](err); forbidden {
+		return true
 	}
-	if operation, ok := errors.AsType[*net.OpError](err); ok && operation.Op == "remote error" {
-		return Issuer // any other TLS alert: protocol version, handshake failure
-	}
-	return Nobody
+	return isAlert(err, clientCertificateAlerts[:]) || isAlert(err, settingsAlerts[:])
 }
 
-func hasType[T error](err error) bool {
-	_, ok := errors.AsType[T](err)
-	return ok
+// isNetworkTrouble tells a handshake that broke off from one that did not work out.
+func isNetworkTrouble(err error) bool {
+	var network net.Error
+	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // describe puts a transport error into words that are the same each time: without our
-// ephemeral port, the resolver's address or the query.
+// ephemeral port, the resolver's address or the time of day.
 func (c *Client) describe(err error) string {
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Sprintf("no complete answer within %s", c.requestTimeout)
+		return "no complete answer before the deadline"
 	}
 	if errors.Is(err, context.Canceled) {
 		return "the call was cancelled"
@@ -214,10 +224,23 @@ func (c *Client) describe(err error) string {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		return fmt.Sprintf("look up %s: %s", dns.Name, dns.Err)
 	}
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
+		return "the server's certificate has expired or is not yet valid"
+	}
 	if operation, ok := errors.AsType[*net.OpError](err); ok {
-		return fmt.Sprintf("%s %s: %v", operation.Op, c.baseURL.Host, operation.Err)
+		return c.describeOperation(operation)
 	}
 	return err.Error()
+}
+
+func (c *Client) describeOperation(operation *net.OpError) string {
+	switch operation.Op {
+	case "proxyconnect":
+		return fmt.Sprintf("connect to the proxy: %v", operation.Err)
+	case remoteErrorOp:
+		return fmt.Sprintf("%s ended the TLS connection: %v", c.baseURL.Host, operation.Err)
+	}
+	return fmt.Sprintf("%s %s: %v", operation.Op, c.baseURL.Host, operation.Err)
 }
 
 // describeForeign describes an answer that does not look like the vendor's API at all
@@ -227,7 +250,7 @@ func describeForeign(received *answer) string {
 	if kind == "" {
 		kind = "no content type"
 	}
-	return fmt.Sprintf("the answer is not the vendor's JSON but %d bytes of another kind (%s): check the URL and any proxy in between", len(received.body), kind)
+	return fmt.Sprintf("the answer is not the vendor's JSON (%s): check the URL and any proxy in between", kind)
 }
 
 // isMarkup reports whether the answer is a web page, such as the login of a proxy.

@@ -26,6 +26,8 @@ const (
 	// leaves room and keeps a dozen hostile answers in parallel harmless.
 	DefaultMaxBodyBytes = 2 << 20
 
+	maxMaxBodyBytes = 64 << 20
+
 	defaultUserAgent = "devicecert-operator"
 )
 
@@ -62,7 +64,8 @@ type Config struct {
 	// UserAgent is the User-Agent header; default "devicecert-operator".
 	UserAgent string
 
-	// MaxBodyBytes is the largest answer accepted. Default: DefaultMaxBodyBytes.
+	// MaxBodyBytes is the largest answer accepted, up to 64 MiB. Default:
+	// DefaultMaxBodyBytes.
 	MaxBodyBytes int64
 
 	// Now is the clock for Retry-After dates and for the skew against the vendor's
@@ -100,8 +103,11 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	if cfg.RequestTimeout < 0 || cfg.MaxBodyBytes < 0 {
-		return nil, errors.New("request timeout and body limit must not be negative")
+	if cfg.RequestTimeout < 0 {
+		return nil, errors.New("request timeout must not be negative")
+	}
+	if cfg.MaxBodyBytes < 0 || cfg.MaxBodyBytes > maxMaxBodyBytes {
+		return nil, fmt.Errorf("body limit must be between 0 and %d bytes", maxMaxBodyBytes)
 	}
 	if !isHeaderValue(cfg.UserAgent) {
 		return nil, errors.New("user agent must consist of printable ASCII characters")

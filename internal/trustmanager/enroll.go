@@ -76,7 +76,8 @@ func (c *Client) issue(ctx context.Context, op, path string, request KeyRequest)
 	if err != nil {
 		return nil, err
 	}
-	issued, err := parseIssued(received)
+	clean := c.redactor(call)
+	issued, err := parseIssued(received, func(text string) string { return clean.clean(text, maxWordBytes) })
 	if err != nil {
 		return nil, c.unusable(call, received, err)
 	}

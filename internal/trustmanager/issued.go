@@ -4,7 +4,6 @@
 package trustmanager
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -128,13 +127,13 @@ func (i Issued) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
 // annotations; a UUID has 36.
 const maxWordBytes = 128
 
-// parseIssued reads the answer to enroll and renew.
-func parseIssued(received *answer) (*Issued, error) {
+// parseIssued reads the answer to enroll and renew. word makes a short text of the
+// vendor fit for statuses.
+func parseIssued(received *answer, word func(string) string) (*Issued, error) {
 	var decoded wireIssued
 	if err := decodeObject(received.body, &decoded); err != nil {
 		return nil, err
 	}
-	word := func(text string) string { return truncate(printable(text), maxWordBytes) }
 	issued := &Issued{
 		RequestID:     word(decoded.CertificateRequestID),
 		CertificateID: word(decoded.CertificateID),
@@ -149,14 +148,20 @@ func parseIssued(received *answer) (*Issued, error) {
 	if issued.PEM != "" || issued.PrivateKey != "" {
 		return issued, nil
 	}
-	if reason, ok := parseErrorBody(received.body); ok {
-		return nil, &errorInSuccess{vendorReason: reason}
+	if err := checkNoError(received.body); err != nil {
+		return nil, err
 	}
-	if failed := issued.Result != "" && !strings.EqualFold(issued.Result, "SUCCESS"); failed && !strings.EqualFold(issued.Result, "PENDING") {
+	if issued.failed() {
 		return nil, fmt.Errorf("the vendor reports result %q, status %q and no certificate", issued.Result, issued.Status)
 	}
 	if !issued.Pending() {
-		return nil, errors.New("the answer holds neither a certificate nor a request id")
+		return nil, fmt.Errorf("the answer holds neither a certificate nor a request id but {%s}", issued.Shape)
 	}
 	return issued, nil
+}
+
+// failed reports whether the result is a failure. The vendor's words for it are
+// unknown; whatever is neither success nor a matter of waiting counts.
+func (i *Issued) failed() bool {
+	return i.Result != "" && !strings.EqualFold(i.Result, "SUCCESS") && !strings.EqualFold(i.Result, "PENDING")
 }

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,9 +51,8 @@ func (c *Client) do(ctx context.Context, call call) (*answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.requestTimeout)
 	defer cancel()
 
-	var connected atomic.Bool
-	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }}
-	request, err := c.newRequest(httptrace.WithClientTrace(ctx, trace), call)
+	var progress progress
+	request, err := c.newRequest(httptrace.WithClientTrace(ctx, progress.trace()), call)
 	if err != nil {
 		return nil, c.refuse(call, err)
 	}
@@ -60,7 +60,7 @@ func (c *Client) do(ctx context.Context, call call) (*answer, error) {
 
 	response, err := c.transport(call).RoundTrip(request)
 	if err != nil {
-		failure := c.transportFailure(call, err, connected.Load())
+		failure := c.transportFailure(call, err, &progress)
 		failure.TransactionID = transactionID
 		return nil, failure
 	}
@@ -82,6 +82,21 @@ func (c *Client) do(ctx context.Context, call call) (*answer, error) {
 		return nil, c.unusable(call, received, err)
 	}
 	return received, nil
+}
+
+// progress is how far a request got. net/http reports from several goroutines.
+type progress struct {
+	connected       atomic.Bool // a connection, TLS included, was handed to the request
+	handshakeFailed atomic.Bool
+}
+
+func (p *progress) trace() *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { p.connected.Store(true) },
+		TLSHandshakeDone: func(_ tls.ConnectionState, err error) {
+			p.handshakeFailed.Store(err != nil)
+		},
+	}
 }
 
 const transactionHeader = "X-Dc-Transactionid"
@@ -132,12 +147,15 @@ func (c *Client) readBody(response *http.Response) ([]byte, error) {
 	if !isSuccess(response.StatusCode) {
 		limit = min(limit, maxErrorBodyBytes)
 	}
+	if response.StatusCode < http.StatusOK {
+		return nil, nil // 101: what follows is another protocol and has no end
+	}
 	if encoding := response.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
 		return nil, errors.New("the answer is compressed although that was not asked for")
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, limit+1))
 	if err != nil {
-		return body, fmt.Errorf("the answer broke off: %w", err)
+		return body, fmt.Errorf("the answer broke off: %w", &cleanedError{text: c.describe(err), err: err})
 	}
 	if int64(len(body)) > limit {
 		return body[:limit], fmt.Errorf("the answer is larger than %d bytes", limit)

@@ -57,12 +57,9 @@ func checkConfirmation(body []byte) error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil
 	}
-	var any struct{}
-	if err := decodeObject(body, &any); err != nil {
+	var object struct{}
+	if err := decodeObject(body, &object); err != nil {
 		return err
 	}
-	if reason, ok := parseErrorBody(body); ok {
-		return &errorInSuccess{vendorReason: reason}
-	}
-	return nil
+	return checkNoError(body)
 }

@@ -4,6 +4,7 @@
 package trustmanager
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -172,10 +173,7 @@ func parsePage(body []byte, query SearchQuery) (*SearchPage, error) {
 		return nil, err
 	}
 	if decoded.Records == nil {
-		if reason, ok := parseErrorBody(body); ok {
-			return nil, &errorInSuccess{vendorReason: reason}
-		}
-		return nil, errors.New("the answer has no list of records")
+		return nil, cmp.Or(checkNoError(body), errors.New("the answer has no list of records"))
 	}
 	page := &SearchPage{Total: -1, Limit: decoded.Limit, Offset: decoded.Offset}
 	if decoded.Total != nil && *decoded.Total >= 0 {

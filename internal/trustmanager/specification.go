@@ -4,6 +4,7 @@
 package trustmanager
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -69,10 +70,7 @@ func parseSpecification(body []byte) (*Specification, error) {
 		return nil, err
 	}
 	if decoded.Fields == nil {
-		if reason, ok := parseErrorBody(body); ok {
-			return nil, &errorInSuccess{vendorReason: reason}
-		}
-		return nil, errors.New("the answer has no list of fields")
+		return nil, cmp.Or(checkNoError(body), errors.New("the answer has no list of fields"))
 	}
 	specification := &Specification{}
 	for _, field := range *decoded.Fields {

@@ -18,12 +18,6 @@ func (e *errorInSuccess) Error() string {
 	return "the answer says success and holds an error: " + e.message
 }
 
-// wireError is one error entry. The code is a word, a number in a string, or a number.
-type wireError struct {
-	Code    wireCode `json:"code"`
-	Message string   `json:"message"`
-}
-
 // wireErrorBody is the union of the known JSON shapes:
 //
 //	{"errors":[{"code","message"}]}   IoT Trust Manager
@@ -36,23 +30,41 @@ type wireErrorBody struct {
 	Message string                 `json:"message"`
 }
 
-// wireCode is a string or a number, kept as text.
+// wireError is one error entry: an object, or as frameworks in front of the vendor's
+// code have it, a bare string.
+type wireError struct{ vendorReason }
+
+// UnmarshalJSON accepts either form.
+func (e *wireError) UnmarshalJSON(encoded []byte) error {
+	if encoded[0] == '"' {
+		return json.Unmarshal(encoded, &e.message)
+	}
+	var entry struct {
+		Code    wireCode `json:"code"`
+		Message string   `json:"message"`
+	}
+	if err := json.Unmarshal(encoded, &entry); err != nil {
+		return err
+	}
+	e.vendorReason = vendorReason{code: string(entry.Code), message: entry.Message}
+	return nil
+}
+
+// wireCode is a word, a number in a string, or a number, kept as text.
 type wireCode string
 
 // UnmarshalJSON accepts a string, a number or null.
 func (c *wireCode) UnmarshalJSON(encoded []byte) error {
-	var text *string
-	if err := json.Unmarshal(encoded, &text); err == nil {
-		if text != nil {
-			*c = wireCode(*text)
-		}
-		return nil
+	if encoded[0] == '"' {
+		return json.Unmarshal(encoded, (*string)(c))
 	}
-	var number json.Number
+	var number *json.Number
 	if err := json.Unmarshal(encoded, &number); err != nil {
 		return fmt.Errorf("error code is neither a string nor a number: %w", err)
 	}
-	*c = wireCode(number.String())
+	if number != nil {
+		*c = wireCode(number.String())
+	}
 	return nil
 }
 
@@ -66,16 +78,12 @@ func parseErrorBody(body []byte) (reason vendorReason, ok bool) {
 	switch {
 	case len(decoded.Errors) > 0:
 		return joinErrors(decoded.Errors), true
-	case decoded.Error != nil:
-		return decoded.Error.reason(), true
+	case decoded.Error != nil && decoded.Error.vendorReason != vendorReason{}:
+		return decoded.Error.vendorReason, true
 	case decoded.Message != "" || decoded.Code != "":
-		return wireError{Code: decoded.Code, Message: decoded.Message}.reason(), true
+		return vendorReason{code: string(decoded.Code), message: decoded.Message}, true
 	}
 	return vendorReason{}, false
-}
-
-func (e wireError) reason() vendorReason {
-	return vendorReason{code: string(e.Code), message: e.Message}
 }
 
 // maxJoinedErrors bounds how many entries a message is made of.
@@ -84,9 +92,23 @@ const maxJoinedErrors = 5
 // joinErrors takes the first code, and all messages up to a bound: with several
 // mandatory attributes missing each entry names one.
 func joinErrors(entries []wireError) vendorReason {
-	reason := entries[0].reason()
+	reason := entries[0].vendorReason
 	for _, entry := range entries[1:min(len(entries), maxJoinedErrors)] {
-		reason.message += "; " + entry.Message
+		reason.message += "; " + entry.message
 	}
 	return reason
+}
+
+// checkNoError returns an *errorInSuccess if the body of a 2xx is an error. A message
+// without a code is none there: "waiting for approval" and "revoked" are messages too.
+func checkNoError(body []byte) error {
+	var decoded wireErrorBody
+	if err := decodeObject(body, &decoded); err != nil {
+		return nil // not an error body; what it is instead is the caller's to say
+	}
+	reason, ok := parseErrorBody(body)
+	if !ok || len(decoded.Errors) == 0 && decoded.Error == nil && decoded.Code == "" {
+		return nil
+	}
+	return &errorInSuccess{vendorReason: reason}
 }
