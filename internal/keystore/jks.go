@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"crypto/x509"
 	"errors"
-	"strings"
 	"time"
 
 	jks "github.com/pavlo-v-chernykh/keystore-go/v4"
@@ -41,7 +40,7 @@ func JKS(b certs.Bundle, password, alias string, now time.Time) ([]byte, error) 
 		entry.CertificateChain = append(entry.CertificateChain, jks.Certificate{Type: certificateType, Content: cert.Raw})
 	}
 	return encodeJKS(password, func(store jks.KeyStore) error {
-		return store.SetPrivateKeyEntry(strings.ToLower(alias), entry, []byte(password))
+		return store.SetPrivateKeyEntry(alias, entry, []byte(password))
 	})
 }
 
@@ -73,7 +72,8 @@ func encodeJKS(password string, fill func(jks.KeyStore) error) ([]byte, error) {
 		}
 	}
 	return guarded("JKS", func() ([]byte, error) {
-		store := jks.New(jks.WithOrderedAliases(), jks.WithCaseExactAliases())
+		// The library lower-cases aliases unless told otherwise.
+		store := jks.New(jks.WithOrderedAliases())
 		if err := fill(store); err != nil {
 			return nil, err
 		}
