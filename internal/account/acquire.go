@@ -1,0 +1,86 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package account
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+)
+
+// Request asks for leave to buy one certificate.
+type Request struct {
+	// Key is the DeviceCertificate's. It has at most one request; a later one replaces an earlier one.
+	Key       types.NamespacedName
+	ProfileID string
+	Format    v1alpha1.KeyFormat
+	// Expires is the notAfter of the certificate to be replaced: the sooner, the earlier its turn. Zero: there is none yet, and
+	// all that replace one come first.
+	Expires time.Time
+	// Retry: a user asked to try again. The request may be the one that tries a blocked profile, or a credential that was refused.
+	Retry bool
+}
+
+// Wait says why there is no lease yet.
+type Wait struct {
+	// Reason is one of the reasons of the API; Message says what is awaited and, if somebody must act, what to do.
+	Reason, Message string
+	// Terminal: nothing happens until somebody acts.
+	Terminal bool
+	// Until is the earliest time there may be a lease, when it is known. There is no need to come back by then.
+	Until time.Time
+}
+
+// Acquire gives leave for one request that buys, without blocking. Without a lease the request waits in a heap, also when the issuer
+// is unknown, suspended or not ready, and Options.Wake is told its key when its turn has come; it then has five seconds to acquire
+// again. Whoever waits for anything else than this issuer should Withdraw.
+func (r *Registry) Acquire(id ID, req Request) (*Lease, Wait) {
+	r.mu.Lock()
+	defer r.release()
+	now := r.options.Clock.Now()
+	a := r.account(id)
+	w := r.enqueue(a.lanes.lane(a, req.ProfileID, req.Format), req)
+	if req.Retry {
+		a.circuit.hasten(now)
+	}
+	r.dispatch(a.gate)
+	if w.granted() {
+		return r.claim(w), Wait{}
+	}
+	return nil, w.lane.wait(w, now)
+}
+
+// enqueue puts a request in its lane, or updates the one that waits there. The lock is held.
+func (r *Registry) enqueue(l *lane, req Request) *waiter {
+	w, ok := r.waiters[req.Key]
+	if ok && w.lane != l {
+		r.drop(w)
+		r.dispatch(w.lane.account.gate)
+		ok = false
+	}
+	if !ok {
+		r.arrivals++
+		w = &waiter{lane: l, arrival: r.arrivals, Request: req}
+		r.waiters[req.Key] = w
+		l.push(w)
+	}
+	w.Request = req
+	l.fix(w)
+	return w
+}
+
+// drop takes a waiter out of its lane and gives back the token that was kept for it. The lock is held.
+func (r *Registry) drop(w *waiter) {
+	l := w.lane
+	delete(r.waiters, w.Key)
+	if w.granted() {
+		l.account.gate.ungrant(w)
+	} else {
+		l.remove(w)
+	}
+	l.account.lanes.prune(l)
+	r.forgetIfIdle(l.account)
+}

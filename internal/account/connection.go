@@ -1,0 +1,175 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package account
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+	"github.com/devicecert/devicecert-operator/internal/trustmanager"
+)
+
+const (
+	// DefaultRequestTimeout is the deadline of one request where the issuer names none.
+	DefaultRequestTimeout = 60 * time.Second
+	// DefaultInventoryLag is how long the vendor's inventory may take to show a new certificate where the issuer does not say.
+	DefaultInventoryLag = 5 * time.Minute
+)
+
+// Limits bound the requests of everything that shares a host and credential. Where several issuers share them, the smallest value
+// of each holds: a limit is a promise to the vendor or to whoever pays. Values below one count as one.
+type Limits struct {
+	RequestsPerSecond int
+	Burst             int
+	MaxConcurrent     int
+}
+
+// Connection is what the issuer controller has found out about an issuer.
+type Connection struct {
+	// UID and Generation are the issuer object's.
+	UID        string
+	Generation int64
+	// Host is the vendor's as spec.url names it; it stands for the account whatever way in is used.
+	Host string
+	// URL is where requests go: spec.url, or its mutual TLS twin.
+	URL string
+	// Credential is empty while there is no usable one. No client is made then, and Ready must be false.
+	Credential trustmanager.Credential
+	// CredentialVersion identifies the credential and the CA certificates without giving them away. A new one makes a new client.
+	CredentialVersion string
+	// RootCAs vouch for the host; nil means the system's roots.
+	RootCAs *x509.CertPool
+	// ProxyURL is the forward proxy; nil means none.
+	ProxyURL *url.URL
+	Limits   Limits
+	// RequestTimeout and InventoryLag default as DefaultRequestTimeout and DefaultInventoryLag do; a negative lag means none.
+	RequestTimeout time.Duration
+	InventoryLag   time.Duration
+	// Suspended: nothing is bought.
+	Suspended bool
+	// Ready: the credential was accepted, or cannot be tried. Reason and Message say why not.
+	Ready           bool
+	Reason, Message string
+	// CanSearch and CanRevoke are what the credential was seen to be able to do.
+	CanSearch, CanRevoke v1alpha1.CapabilityState
+	// Blocked are the profiles that were blocked when this process started. Only the first Update of an issuer looks at them.
+	Blocked []v1alpha1.BlockedProfile
+}
+
+// Update tells what became of an issuer. A changed spec or credential makes a new client; requests under way end with the old one.
+// A credential that is only proven anew keeps its client, circuit and skew.
+//
+// The error is a *HostError if --allowed-hosts does not admit the URL, and otherwise says which part of the connection is unusable.
+// The issuer then has no client and is not ready.
+func (r *Registry) Update(id ID, c Connection) error {
+	r.mu.Lock()
+	defer r.release()
+	a := r.account(id)
+	first := !a.known
+	client, err := a.client, error(nil)
+	if first || a.version() != c.version() {
+		client, err = r.newClient(c)
+	}
+	if err != nil {
+		c.Ready, c.Reason, c.Message = false, v1alpha1.ReasonInvalidSpec, err.Error()
+	}
+	r.connect(a, c, client)
+	if first {
+		a.known = true
+		a.lanes.block(a, c.Blocked)
+	}
+	r.dispatch(a.gate)
+	return err
+}
+
+// connect puts an account on a connection. The lock is held.
+func (r *Registry) connect(a *account, c Connection, client *trustmanager.Client) {
+	if client != a.client {
+		r.replaceClient(a, client)
+	}
+	if a.connection.UID != c.UID || a.connection.Generation != c.Generation {
+		a.lanes.unblock()
+	}
+	old := a.gate
+	a.connection = c
+	r.attach(a)
+	if old != a.gate {
+		r.dispatch(old)
+	}
+}
+
+// replaceClient starts a new epoch: what is learned with the old client no longer counts. The lock is held.
+func (r *Registry) replaceClient(a *account, client *trustmanager.Client) {
+	if a.client != nil {
+		a.client.CloseIdleConnections()
+	}
+	r.takeBack(a)
+	a.client = client
+	a.epoch++
+	a.circuit = circuit{}
+	a.allowance = 0
+	a.lanes.disprove()
+}
+
+// newClient makes the client of a connection; nil when it has no credential.
+func (r *Registry) newClient(c Connection) (*trustmanager.Client, error) {
+	if err := r.options.Hosts.Check(c.URL); err != nil {
+		return nil, err
+	}
+	if c.Credential == (trustmanager.Credential{}) {
+		return nil, nil
+	}
+	return trustmanager.New(trustmanager.Config{
+		BaseURL:        c.URL,
+		Credential:     c.Credential,
+		RootCAs:        c.RootCAs,
+		ProxyURL:       c.ProxyURL,
+		DialControl:    r.options.Hosts.DialControl,
+		RequestTimeout: c.timeout(),
+		UserAgent:      r.options.UserAgent,
+		Now:            r.options.Clock.Now,
+	})
+}
+
+// version identifies the issuer object, its spec and its credential.
+func (c Connection) version() string {
+	return fmt.Sprintf("%s.%d.%s", c.UID, c.Generation, c.CredentialVersion)
+}
+
+func (c Connection) timeout() time.Duration {
+	if c.RequestTimeout <= 0 {
+		return DefaultRequestTimeout
+	}
+	return c.RequestTimeout
+}
+
+func (c Connection) inventoryLag() time.Duration {
+	if c.InventoryLag == 0 {
+		return DefaultInventoryLag
+	}
+	return max(c.InventoryLag, 0)
+}
+
+// probeable tells whether a request that costs nothing shows that the credential is accepted: a passcode can only buy.
+func (c Connection) probeable() bool { return c.Credential.Passcode == "" }
+
+// gateKey identifies what the vendor counts requests by. The digest never leaves the process.
+type gateKey struct {
+	url        string
+	credential [sha256.Size]byte
+}
+
+func (c Connection) gateKey(baseURL string) gateKey {
+	h := sha256.New()
+	fmt.Fprintf(h, "%d %q %q", len(c.Credential.APIToken), c.Credential.APIToken, c.Credential.Passcode)
+	if certificate := c.Credential.ClientCertificate; certificate != nil {
+		fmt.Fprint(h, hex.EncodeToString(certificate.Certificate[0]))
+	}
+	return gateKey{url: baseURL, credential: [sha256.Size]byte(h.Sum(nil))}
+}

@@ -1,0 +1,171 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package account
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/devicecert/devicecert-operator/internal/trustmanager"
+)
+
+// DefaultAllowedHosts is the default of --allowed-hosts: DigiCert ONE's production and demo hosts with their mutual TLS twins.
+const DefaultAllowedHosts = "one.digicert.com,demo.one.digicert.com,one.ch.digicert.com,demo.one.ch.digicert.com," +
+	"one.digicert.co.jp,demo.one.digicert.co.jp,one.nl.digicert.com,demo.one.nl.digicert.com," +
+	"clientauth.one.digicert.com,clientauth.demo.one.digicert.com,clientauth.one.ch.digicert.com,clientauth.demo.one.ch.digicert.com," +
+	"clientauth.one.digicert.co.jp,clientauth.demo.one.digicert.co.jp,clientauth.one.nl.digicert.com,clientauth.demo.one.nl.digicert.com"
+
+// HostPolicy says which hosts may receive a credential and which addresses outside the public Internet they may have. The zero value
+// allows no host.
+type HostPolicy struct {
+	hosts    []hostRule
+	networks []netip.Prefix
+}
+
+// hostRule is one entry of --allowed-hosts.
+type hostRule struct {
+	name   string // lower case; for a suffix it starts with a dot
+	port   string // empty: any
+	suffix bool
+}
+
+// HostError is a URL that no credential may be sent to.
+type HostError struct {
+	// Message says why and what to do.
+	Message string
+}
+
+// Error is the message.
+func (e *HostError) Error() string { return e.Message }
+
+// ParseHostPolicy reads --allowed-hosts and --allowed-networks, both comma lists.
+//
+// A host is an exact name, *.suffix (one or more labels in front of the suffix) or an IP address, IPv6 in brackets when a port
+// follows; with :port it is allowed on that port only. A network is a CIDR outside the public address space, such as 10.0.0.0/8,
+// that an allowed host, or a proxy, may have its address in. Listing localhost or an IP address as a host allows its address too.
+func ParseHostPolicy(hosts, networks string) (HostPolicy, error) {
+	var p HostPolicy
+	for _, entry := range split(hosts) {
+		rule, err := parseHostRule(entry)
+		if err != nil {
+			return HostPolicy{}, fmt.Errorf("--allowed-hosts: %q: %w", entry, err)
+		}
+		p.hosts = append(p.hosts, rule)
+		p.networks = append(p.networks, impliedNetworks(rule.name)...)
+	}
+	for _, entry := range split(networks) {
+		prefix, err := netip.ParsePrefix(entry)
+		if err != nil {
+			return HostPolicy{}, fmt.Errorf("--allowed-networks: %q is not a network such as 10.0.0.0/8 or fd00::/8", entry)
+		}
+		if prefix.Addr().Is4In6() {
+			return HostPolicy{}, fmt.Errorf("--allowed-networks: %q: write an IPv4 network as such", entry)
+		}
+		p.networks = append(p.networks, prefix.Masked())
+	}
+	return p, nil
+}
+
+func split(list string) []string {
+	return slices.DeleteFunc(strings.FieldsFunc(list, func(r rune) bool { return r == ',' }), func(entry string) bool {
+		return strings.TrimSpace(entry) == ""
+	})
+}
+
+func parseHostRule(entry string) (hostRule, error) {
+	entry = strings.ToLower(strings.TrimSpace(entry))
+	host, suffix := strings.CutPrefix(entry, "*.")
+	if address, err := netip.ParseAddr(host); err == nil && address.Is6() {
+		host = "[" + host + "]"
+	}
+	parsed, err := trustmanager.ParseBaseURL("https://" + host)
+	if err != nil {
+		return hostRule{}, errors.New("expected a host name, *.suffix or an IP address, with an optional port")
+	}
+	rule := hostRule{name: parsed.Hostname(), port: explicitPort(host), suffix: suffix}
+	if !suffix {
+		return rule, nil
+	}
+	if _, err := netip.ParseAddr(rule.name); err == nil || !strings.Contains(rule.name, ".") {
+		return hostRule{}, errors.New("a suffix needs a name of at least two labels, such as *.example.com")
+	}
+	rule.name = "." + rule.name
+	return rule, nil
+}
+
+// explicitPort is the port that was written, in its usual spelling. ParseBaseURL has accepted the host.
+func explicitPort(host string) string {
+	parsed, err := url.Parse("https://" + host)
+	if err != nil || parsed.Port() == "" {
+		return ""
+	}
+	number, err := strconv.ParseUint(parsed.Port(), 10, 16)
+	if err != nil {
+		return parsed.Port()
+	}
+	return strconv.FormatUint(number, 10)
+}
+
+// impliedNetworks are the addresses that naming a host allows.
+func impliedNetworks(name string) []netip.Prefix {
+	if name == "localhost" {
+		return []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	}
+	if address, err := netip.ParseAddr(name); err == nil {
+		address = address.Unmap()
+		return []netip.Prefix{netip.PrefixFrom(address, address.BitLen())}
+	}
+	return nil
+}
+
+// Check returns a *HostError unless the URL is an https URL of an allowed host.
+func (p HostPolicy) Check(rawURL string) error {
+	parsed, err := trustmanager.ParseBaseURL(rawURL)
+	if err != nil {
+		return &HostError{Message: err.Error()}
+	}
+	port := parsed.Port()
+	if port == "" {
+		port = "443"
+	}
+	if !slices.ContainsFunc(p.hosts, func(rule hostRule) bool { return rule.admits(parsed.Hostname(), port) }) {
+		return &HostError{Message: fmt.Sprintf("host %s must not receive a credential: correct the URL, or ask whoever runs the operator to add it to --allowed-hosts", parsed.Host)}
+	}
+	return nil
+}
+
+func (rule hostRule) admits(host, port string) bool {
+	if rule.port != "" && rule.port != port {
+		return false
+	}
+	if rule.suffix {
+		return strings.HasSuffix(host, rule.name)
+	}
+	return host == rule.name
+}
+
+// DialControl forbids connections to addresses that are neither public nor allowed. It sees the address that will be dialled, after
+// the name was resolved: a name that changes its address between two looks gains nothing. It fits net.Dialer.Control.
+func (p HostPolicy) DialControl(_, address string, _ syscall.RawConn) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return &HostError{Message: "the address to connect to cannot be read"}
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil || ip.Zone() != "" {
+		return &HostError{Message: "the address to connect to is not a plain IP address"}
+	}
+	ip = ip.Unmap()
+	if isPublic(ip) || slices.ContainsFunc(p.networks, func(network netip.Prefix) bool { return network.Contains(ip) }) {
+		return nil
+	}
+	return &HostError{Message: fmt.Sprintf("the host's address %s is not on the public Internet and in none of --allowed-networks", ip)}
+}

@@ -1,0 +1,191 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package account
+
+import (
+	"cmp"
+	"container/heap"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+)
+
+// waiter is a request without a lease: in its lane's heap, or out of it with a grant.
+type waiter struct {
+	Request
+	lane    *lane
+	arrival uint64
+	index   int // in the heap
+
+	// grantedUntil is when a grant lapses; zero without one.
+	grantedUntil time.Time
+	// canary and trial: the grant tries an unproven lane, or whether an obstacle is gone.
+	canary, trial bool
+}
+
+func (w *waiter) granted() bool { return !w.grantedUntil.IsZero() }
+
+// before orders by expiry, certificates that do not exist yet last, then by arrival.
+func (w *waiter) before(other *waiter) bool {
+	if none := w.Expires.IsZero(); none != other.Expires.IsZero() {
+		return !none
+	}
+	return cmp.Or(w.Expires.Compare(other.Expires), cmp.Compare(w.arrival, other.arrival)) < 0
+}
+
+// laneKey is what a canary speaks for, within one issuer.
+type laneKey struct {
+	profileID string
+	format    v1alpha1.KeyFormat
+}
+
+// lane is the queue of one (issuer, profile, format). Until one issuance has succeeded only one is in flight, so that a vendor that
+// answers otherwise than expected costs one certificate and not one for each device.
+type lane struct {
+	key     laneKey
+	account *account
+	waiting waiterHeap
+	// proven: an issuance has succeeded with the present credential.
+	proven bool
+	// canary: a request that may prove the lane is granted or in flight.
+	canary bool
+	// blocked: what was issued failed its verification; nil if not.
+	blocked *v1alpha1.BlockedProfile
+}
+
+// candidate is who goes next in this lane if the account and the gate let it; nil for nobody.
+func (l *lane) candidate() *waiter {
+	if len(l.waiting) == 0 || !l.proven && l.canary {
+		return nil
+	}
+	if l.blocked == nil {
+		return l.waiting[0]
+	}
+	var best *waiter
+	for _, w := range l.waiting {
+		if w.Retry && (best == nil || w.before(best)) {
+			best = w
+		}
+	}
+	return best
+}
+
+// wait says why a waiter of this lane has no lease.
+func (l *lane) wait(w *waiter, now time.Time) Wait {
+	a := l.account
+	if obstacle, ok := a.obstacle(now); ok {
+		return obstacle
+	}
+	switch {
+	case l.blocked != nil && !w.Retry:
+		return Wait{Reason: v1alpha1.ReasonProfileBlocked, Message: l.blocked.Message, Terminal: true}
+	case now.Before(a.gate.pausedUntil):
+		return Wait{Reason: v1alpha1.ReasonRateLimited, Message: "the vendor asks for fewer requests; waiting as long as it says", Until: a.gate.pausedUntil}
+	case !l.proven && l.canary:
+		return Wait{
+			Reason:  v1alpha1.ReasonIssuing,
+			Message: fmt.Sprintf("a first certificate of profile %s in format %s is being tried; the others follow when it has succeeded", l.key.profileID, l.key.format),
+		}
+	}
+	return Wait{Reason: v1alpha1.ReasonRateLimited, Message: "waiting for its turn within the issuer's spec.limits; certificates that expire sooner go first"}
+}
+
+func (l *lane) push(w *waiter)   { heap.Push(&l.waiting, w) }
+func (l *lane) remove(w *waiter) { heap.Remove(&l.waiting, w.index) }
+
+// fix restores the order after a waiter's request has changed.
+func (l *lane) fix(w *waiter) {
+	if !w.granted() {
+		heap.Fix(&l.waiting, w.index)
+	}
+}
+
+// lanes are those of one account.
+type lanes map[laneKey]*lane
+
+// lane returns the lane of a profile and format; it is made when there is none.
+func (ls lanes) lane(a *account, profileID string, format v1alpha1.KeyFormat) *lane {
+	key := laneKey{profileID, format}
+	l, ok := ls[key]
+	if !ok {
+		l = &lane{key: key, account: a}
+		ls[key] = l
+	}
+	return l
+}
+
+// prune forgets a lane that remembers nothing.
+func (ls lanes) prune(l *lane) {
+	if len(l.waiting) == 0 && !l.proven && !l.canary && l.blocked == nil && ls[l.key] == l {
+		delete(ls, l.key)
+	}
+}
+
+// block restores blocks from before a restart.
+func (ls lanes) block(a *account, blocked []v1alpha1.BlockedProfile) {
+	for _, b := range blocked {
+		ls.lane(a, b.ProfileID, b.Format).blocked = &b
+	}
+}
+
+// unblock lifts all blocks.
+func (ls lanes) unblock() {
+	for _, l := range ls {
+		l.blocked = nil
+		ls.prune(l)
+	}
+}
+
+// disprove makes every lane start with a canary again.
+func (ls lanes) disprove() {
+	for _, l := range ls {
+		l.proven, l.canary = false, false
+		ls.prune(l)
+	}
+}
+
+func (ls lanes) blocked() []v1alpha1.BlockedProfile {
+	var blocked []v1alpha1.BlockedProfile
+	for _, l := range ls {
+		if l.blocked != nil {
+			blocked = append(blocked, *l.blocked)
+		}
+	}
+	slices.SortFunc(blocked, func(a, b v1alpha1.BlockedProfile) int {
+		return cmp.Or(cmp.Compare(a.ProfileID, b.ProfileID), cmp.Compare(a.Format, b.Format))
+	})
+	return blocked
+}
+
+// waiterHeap is a heap.Interface with the best waiter first.
+type waiterHeap []*waiter
+
+func (h waiterHeap) Len() int           { return len(h) }
+func (h waiterHeap) Less(i, j int) bool { return h[i].before(h[j]) }
+
+func (h waiterHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+// Push appends a *waiter, as container/heap asks.
+func (h *waiterHeap) Push(x any) {
+	w, ok := x.(*waiter)
+	if !ok {
+		return
+	}
+	w.index = len(*h)
+	*h = append(*h, w)
+}
+
+// Pop removes the last waiter, as container/heap asks.
+func (h *waiterHeap) Pop() any {
+	last := len(*h) - 1
+	w := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	return w
+}

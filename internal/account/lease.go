@@ -1,0 +1,118 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package account
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+	"github.com/devicecert/devicecert-operator/internal/trustmanager"
+)
+
+// Lease is leave to send one request that buys. It holds a slot until Done.
+type Lease struct {
+	registry *Registry
+	lane     *lane
+	gate     *gate
+	client   *trustmanager.Client
+	version  string
+	timeout  time.Duration
+	epoch    uint64
+	canary   bool
+	trial    bool
+	done     bool
+}
+
+// Outcome is what became of a lease.
+type Outcome struct {
+	// Err is the client's error, or what came before it; nil when the vendor answered the request.
+	Err error
+	// Fatal: what was issued failed its verification, and nothing more is bought from this profile in this format until somebody acts.
+	Fatal *v1alpha1.BlockedProfile
+	// Issued: a certificate came and passed its verification.
+	Issued bool
+	// Unused: nothing was sent. The token goes to the next.
+	Unused bool
+}
+
+// Client is the one to send the request with, also if the credential is rotated meanwhile.
+func (l *Lease) Client() *trustmanager.Client { return l.client }
+
+// Timeout is the deadline of the request.
+func (l *Lease) Timeout() time.Duration { return l.timeout }
+
+// Version is State.Version of the issuer when the lease was given.
+func (l *Lease) Version() string { return l.version }
+
+// Done returns the lease and tells what became of it. Later calls do nothing.
+func (l *Lease) Done(o Outcome) {
+	r := l.registry
+	r.mu.Lock()
+	defer r.release()
+	if l.done {
+		return
+	}
+	l.done = true
+	l.lane.account.inFlight--
+	l.gate.leave(o.Unused)
+	if l.canary && l.epoch == l.lane.account.epoch {
+		l.lane.canary = false
+	}
+	r.learn(l, o)
+	l.lane.account.lanes.prune(l.lane)
+	r.dispatch(l.gate)
+	if current := l.lane.account.gate; current != l.gate {
+		r.dispatch(current)
+	}
+}
+
+// learn draws the conclusions of an outcome. What an old client or an old spec met says nothing about the present one. The lock is
+// held.
+func (r *Registry) learn(l *Lease, o Outcome) {
+	a := l.lane.account
+	if l.epoch != a.epoch {
+		return
+	}
+	if l.trial {
+		a.circuit.trial = false
+	}
+	if o.Unused {
+		return
+	}
+	switch {
+	case o.Fatal != nil:
+		blocked := *o.Fatal
+		l.lane.blocked, l.lane.proven = &blocked, false
+		r.probes = append(r.probes, a.id)
+	case o.Issued:
+		if l.lane.blocked != nil {
+			r.probes = append(r.probes, a.id)
+		}
+		l.lane.blocked, l.lane.proven = nil, true
+	}
+	if o.Issued || o.Fatal != nil {
+		o.Err = nil // the vendor has answered, whatever was wrong with it
+	}
+	r.feed(a, l.gate, verdictOf(o.Err, true))
+}
+
+// verdict is what one request says about the connection.
+type verdict struct {
+	failure *trustmanager.Error // nil: the vendor answered
+	neutral bool                // it says nothing
+	buying  bool                // the request was to buy
+}
+
+func verdictOf(err error, buying bool) verdict {
+	if err == nil {
+		return verdict{buying: buying}
+	}
+	failure, ok := trustmanager.AsError(err)
+	if !ok || errors.Is(err, context.Canceled) {
+		return verdict{neutral: true, buying: buying}
+	}
+	return verdict{failure: failure, buying: buying}
+}
