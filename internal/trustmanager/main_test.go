@@ -12,6 +12,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -247,3 +248,6 @@ type verdict struct {
 }
 
 func verdictOf(e *Error) verdict { return verdict{e.Delivery, e.Actor, e.HTTPStatus} }
+
+// silentLog keeps net/http's servers from reporting the failures that tests provoke.
+func silentLog() *log.Logger { return log.New(io.Discard, "", 0) }
