@@ -59,12 +59,12 @@ func TestSearchMatchesExactlyNewestFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	for query, want := range map[string][]string{
-		"":                                              {"ab", "b", "a"},
-		"common_name=a":                                 {"a"},
-		"common_name=A":                                 {},
-		"status=ISSUED":                                 {"ab", "b"},
-		"status=REVOKED":                                {"a"},
-		"serial_number=" + serial:                       {"b"},
+		"":                        {"ab", "b", "a"},
+		"common_name=a":           {"a"},
+		"common_name=A":           {},
+		"status=ISSUED":           {"ab", "b"},
+		"status=REVOKED":          {"a"},
+		"serial_number=" + serial: {"b"},
 		"serial_number=" + strings.ToLower(serial):      {"b"},
 		"device_identifier=device-of-ab":                {"ab"},
 		"enrollment_profile_id=" + profileID:            {"ab", "b", "a"},

@@ -13,6 +13,8 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
+	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"slices"
@@ -40,6 +42,7 @@ type Running struct {
 	URL, ClientAuthURL, AdminURL string
 
 	interrupt func()
+	errors    *log.Logger // what net/http has to say, such as failed handshakes
 	servers   []*http.Server
 	failed    chan error
 }
@@ -52,7 +55,7 @@ func (s *Server) Start(addresses Addresses) (*Running, error) {
 	}
 	clientAuth := api.Clone()
 	clientAuth.ClientAuth = tls.RequestClientCert
-	running := &Running{interrupt: s.interrupt, failed: make(chan error, 3)}
+	running := &Running{interrupt: s.interrupt, errors: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn), failed: make(chan error, 3)}
 	for _, listener := range []struct {
 		address string
 		tls     *tls.Config
@@ -85,7 +88,7 @@ func (r *Running) serve(address string, config *tls.Config, handler http.Handler
 		url = "https://" + listener.Addr().String()
 		listener = tls.NewListener(listener, config)
 	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: readHeaderTimeout}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: readHeaderTimeout, ErrorLog: r.errors}
 	r.servers = append(r.servers, server)
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
