@@ -25,7 +25,7 @@ const (
 func bounded(t *testing.T, input int, decode func() error) {
 	t.Helper()
 	if input > maxFuzzInput {
-		t.Skip("longer than the fuzzer needs to explore")
+		return
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
