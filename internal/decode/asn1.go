@@ -4,8 +4,11 @@
 package decode
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"math"
+	"slices"
 )
 
 // Limits of ASN.1 structures. CMS messages arrive in BER, where the depth and
@@ -27,6 +30,7 @@ const (
 	tagSet            = 0x31
 	tagContext0       = 0x80
 	tagContext0Constr = 0xa0
+	tagConstructed    = 0x20
 )
 
 var (
@@ -43,9 +47,6 @@ type element struct {
 	content  []byte
 	// size is the number of content octets.
 	size int
-	// indefinite tells that the length is given by an end marker somewhere in
-	// this element, which DER does not allow.
-	indefinite bool
 }
 
 // parseASN1 reads exactly one element, without interpreting it. Tag numbers
@@ -70,9 +71,8 @@ func (r *asn1Reader) read(data []byte, depth int) (element, []byte, error) {
 		return element{}, nil, errASN1
 	}
 	out := element{tag: data[0]}
-	constructed := data[0]&0x20 != 0
+	constructed := data[0]&tagConstructed != 0
 	if data[1] == 0x80 && constructed {
-		out.indefinite = true
 		rest, err := r.readUntilEnd(&out, data[2:], depth)
 		out.size = len(data) - len(rest) - 4
 		return out, rest, err
@@ -95,7 +95,6 @@ func (r *asn1Reader) read(data []byte, depth int) (element, []byte, error) {
 			return element{}, nil, err
 		}
 		out.children = append(out.children, child)
-		out.indefinite = out.indefinite || child.indefinite
 		inner = after
 	}
 	return out, rest, nil
@@ -131,6 +130,39 @@ func readLength(data []byte) (length int, rest []byte, ok bool) {
 		value = value<<8 | uint64(octet)
 	}
 	return int(value), data[1+octets:], value <= math.MaxInt32
+}
+
+// octets returns the content of a string, which BER allows to be in pieces.
+func (e element) octets() []byte {
+	if len(e.children) == 0 {
+		return e.content
+	}
+	var joined []byte
+	for _, piece := range e.children {
+		joined = append(joined, piece.octets()...)
+	}
+	return joined
+}
+
+// encode writes the element with definite lengths as short as DER demands, and
+// octet strings in one piece.
+func (e element) encode() []byte {
+	body := e.content
+	if e.tag == tagOctetString|tagConstructed {
+		e.tag, body = tagOctetString, e.octets()
+	} else if len(e.children) > 0 {
+		body = nil
+		for _, child := range e.children {
+			body = append(body, child.encode()...)
+		}
+	}
+	length := []byte{byte(len(body))}
+	if len(body) >= 0x80 {
+		length = binary.BigEndian.AppendUint32(nil, uint32(len(body)))
+		length = bytes.TrimLeft(length, "\x00")
+		length = append([]byte{0x80 | byte(len(length))}, length...)
+	}
+	return slices.Concat([]byte{e.tag}, length, body)
 }
 
 // asn1Fault wraps an error of parseASN1.
