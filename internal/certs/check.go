@@ -116,7 +116,7 @@ func checkFatal(b Bundle, want Expectation, now time.Time) []Finding {
 		found.add(ReasonLeafIsCA, "the certificate is a CA certificate: correct the certificate profile behind the enrollment profile")
 	}
 	if !now.Before(leaf.NotAfter) || leaf.NotAfter.Before(leaf.NotBefore) {
-		found.add(ReasonExpired, "the certificate ended at %s before it was issued: correct the validity in the certificate profile", leaf.NotAfter.UTC().Format(time.RFC3339))
+		found.add(ReasonExpired, "the certificate already ended at %s: correct the validity in the certificate profile", leaf.NotAfter.UTC().Format(time.RFC3339))
 	}
 	if leaf.NotBefore.After(now.Add(MaxFutureStart)) {
 		found.add(ReasonNotYetValid, "the certificate only begins at %s: compare the clocks, or correct the validity in the certificate profile", leaf.NotBefore.UTC().Format(time.RFC3339))
