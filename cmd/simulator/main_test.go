@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -270,6 +271,37 @@ func TestTheSampleCredentialsOpenTheirProfiles(t *testing.T) {
 	}
 	if p.log.Len() != 0 {
 		t.Errorf("--quiet logs: %s", p.log)
+	}
+}
+
+func TestTheExamplesOfTheDocumentationWork(t *testing.T) {
+	manual, err := os.ReadFile("../../docs/simulator.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllSubmatch(manual, -1)
+	if len(blocks) < 8 {
+		t.Fatalf("%d examples found", len(blocks))
+	}
+	folder := t.TempDir()
+	p := launch(t, filepath.Join(folder, "simulator-data"))
+	script := "set -eu\n"
+	for _, b := range blocks {
+		script += string(b[1])
+	}
+	script = strings.NewReplacer(
+		"https://127.0.0.1:8443", p.urls["api"], "https://127.0.0.1:8444", p.urls["clientauth"], "http://127.0.0.1:8445", p.urls["admin"],
+	).Replace(script)
+	command := exec.CommandContext(t.Context(), "sh", "-c", script)
+	command.Dir = folder
+	output, err := command.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s\n%s", err, output, p.log)
+	}
+	for _, want := range []string{"gw-17.pem: OK", "no answer, as scripted", "503, as switched", "is revoked already"} {
+		if !strings.Contains(string(output), want) {
+			t.Errorf("no %q in\n%s", want, output)
+		}
 	}
 }
 

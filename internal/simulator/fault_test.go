@@ -532,3 +532,20 @@ func TestFaultsThatCannotMeanAnythingAreRefused(t *testing.T) {
 		t.Errorf("%d faults left", len(left))
 	}
 }
+
+func TestTheManualNamesEveryAction(t *testing.T) {
+	manual := read(t, "../../docs", "simulator.md")
+	_, err := start(t, account()).server.AddFault(simulator.Fault{Action: "explode"})
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	quoted := strings.Split(err.Error(), `"`)
+	if len(quoted) < 50 {
+		t.Fatalf("error %v", err)
+	}
+	for i := 3; i < len(quoted); i += 2 {
+		if !strings.Contains(manual, "`"+quoted[i]+"`") {
+			t.Errorf("docs/simulator.md does not name %s", quoted[i])
+		}
+	}
+}
