@@ -37,6 +37,10 @@ const (
 	AnnotationIssuedAt = "devicecert.io/issued-at"
 	// AnnotationContentDigest is a digest of everything that was rendered into the Secret.
 	AnnotationContentDigest = "devicecert.io/content-digest"
+	// AnnotationFingerprint is the SHA-256 of the leaf that was issued for the Secret: a swapped pair shows.
+	AnnotationFingerprint = "devicecert.io/fingerprint-sha256"
+	// AnnotationSealedDigest is the SHA-256 of the sealed payload that was issued for it.
+	AnnotationSealedDigest = "devicecert.io/sealed-sha256"
 	// AnnotationHandledRenewRequest is the renew request that was handled when it was stored.
 	AnnotationHandledRenewRequest = "devicecert.io/handled-renew-request"
 	// LabelWatch marks Secrets that the operator watches by their metadata.
@@ -51,6 +55,7 @@ const (
 	KeyCertificate  = "tls.crt"
 	KeyPrivateKey   = "tls.key"
 	KeyCA           = "ca.crt"
+	KeyChain        = "chain.crt"
 	KeySealedBundle = "bundle.p7m"
 	KeySealedKey    = "key.p7m"
 	KeyCombinedPEM  = "tls-combined.pem"

@@ -17,7 +17,7 @@ type DeviceCertificateStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
-	// +kubebuilder:validation:XValidation:rule="self.all(c, c.lastTransitionTime.getFullYear() >= 2000 && (!has(c.observedGeneration) || c.observedGeneration <= 9007199254740991))",message="lastTransitionTime must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z, and observedGeneration a generation"
+	// +kubebuilder:validation:XValidation:rule="self.all(c, c.lastTransitionTime.getFullYear() >= 2000 && c.lastTransitionTime.getFullYear() <= 9999 && (!has(c.observedGeneration) || c.observedGeneration <= 9007199254740991))",message="lastTransitionTime must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z, and observedGeneration a generation"
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 	// certificateID is the vendor's id of the certificate in the Secret.
@@ -58,15 +58,15 @@ type DeviceCertificateStatus struct {
 	// +optional
 	KeyType string `json:"keyType,omitempty"`
 	// notBefore of the certificate in the Secret.
-	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 1",message="must be an RFC 3339 time, such as 2026-01-31T12:00:00Z"
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 1 && self.getFullYear() <= 9999",message="must be an RFC 3339 time, such as 2026-01-31T12:00:00Z"
 	// +optional
 	NotBefore *metav1.Time `json:"notBefore,omitempty"`
 	// notAfter of the certificate in the Secret.
-	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 1",message="must be an RFC 3339 time, such as 2026-01-31T12:00:00Z"
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 1 && self.getFullYear() <= 9999",message="must be an RFC 3339 time, such as 2026-01-31T12:00:00Z"
 	// +optional
 	NotAfter *metav1.Time `json:"notAfter,omitempty"`
 	// renewalTime is when the renewal becomes due. Absent when renewal.policy is Disabled.
-	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000 && self.getFullYear() <= 9999",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
 	// +optional
 	RenewalTime *metav1.Time `json:"renewalTime,omitempty"`
 	// secretName is the Secret that holds the certificate.
@@ -202,7 +202,7 @@ type Attempt struct {
 	// +optional
 	PredecessorSerial string `json:"predecessorSerial,omitempty"`
 	// startedAt is when the attempt was recorded, by the operator's clock.
-	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000 && self.getFullYear() <= 9999",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
 	// +required
 	StartedAt metav1.Time `json:"startedAt,omitzero"`
 	// requestID is the vendor's id of a request that waits for approval. Such an attempt ends by devicecert.io/abandon-attempt alone.
@@ -215,6 +215,10 @@ type Attempt struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	CertificateID string `json:"certificateID,omitempty"`
+	// failureReason is the reason that goes with failure.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	FailureReason string `json:"failureReason,omitempty"`
 	// failure says why the attempt is being resolved, in words for a person.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
@@ -230,11 +234,11 @@ type Failures struct {
 	// +required
 	Count int32 `json:"count"`
 	// lastTime is when the last attempt failed.
-	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000 && self.getFullYear() <= 9999",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
 	// +optional
 	LastTime *metav1.Time `json:"lastTime,omitempty"`
 	// nextTime is when the next attempt may start. A spec change, a changed issuer or devicecert.io/retry-requested-at brings it forward.
-	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000 && self.getFullYear() <= 9999",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
 	// +optional
 	NextTime *metav1.Time `json:"nextTime,omitempty"`
 	// kind of the attempt that failed last.
@@ -288,11 +292,11 @@ type SupersededCertificate struct {
 	// +required
 	SerialNumber string `json:"serialNumber,omitempty"`
 	// notAfter of the certificate.
-	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 1",message="must be an RFC 3339 time, such as 2026-01-31T12:00:00Z"
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 1 && self.getFullYear() <= 9999",message="must be an RFC 3339 time, such as 2026-01-31T12:00:00Z"
 	// +required
 	NotAfter metav1.Time `json:"notAfter,omitzero"`
 	// supersededAt is when its successor was stored.
-	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000 && self.getFullYear() <= 9999",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
 	// +required
 	SupersededAt metav1.Time `json:"supersededAt,omitzero"`
 }
@@ -339,11 +343,11 @@ type Orphan struct {
 	// +optional
 	CommonName string `json:"commonName,omitempty"`
 	// windowStart is the earliest issuing time.
-	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000 && self.getFullYear() <= 9999",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
 	// +required
 	WindowStart metav1.Time `json:"windowStart,omitzero"`
 	// windowEnd is the latest issuing time.
-	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000 && self.getFullYear() <= 9999",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
 	// +required
 	WindowEnd metav1.Time `json:"windowEnd,omitzero"`
 	// outcome says what became of it.

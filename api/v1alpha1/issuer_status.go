@@ -17,7 +17,7 @@ type IssuerStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
-	// +kubebuilder:validation:XValidation:rule="self.all(c, c.lastTransitionTime.getFullYear() >= 2000 && (!has(c.observedGeneration) || c.observedGeneration <= 9007199254740991))",message="lastTransitionTime must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z, and observedGeneration a generation"
+	// +kubebuilder:validation:XValidation:rule="self.all(c, c.lastTransitionTime.getFullYear() >= 2000 && c.lastTransitionTime.getFullYear() <= 9999 && (!has(c.observedGeneration) || c.observedGeneration <= 9007199254740991))",message="lastTransitionTime must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z, and observedGeneration a generation"
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 	// capabilities of the credential, probed once for each version of it.
@@ -29,7 +29,7 @@ type IssuerStatus struct {
 	// +optional
 	CredentialVersion string `json:"credentialVersion,omitempty"`
 	// credentialExpiresAt is the end of the client certificate. Absent for tokens and passcodes, whose end is not known.
-	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 1",message="must be an RFC 3339 time, such as 2026-01-31T12:00:00Z"
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 1 && self.getFullYear() <= 9999",message="must be an RFC 3339 time, such as 2026-01-31T12:00:00Z"
 	// +optional
 	CredentialExpiresAt *metav1.Time `json:"credentialExpiresAt,omitempty"`
 	// clockSkewSeconds is the vendor's clock minus the operator's, in whole seconds, when it was last above a minute.

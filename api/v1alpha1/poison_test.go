@@ -75,6 +75,21 @@ func TestNoTimeInAStatusIsPoison(t *testing.T) {
 	}
 }
 
+// Go decodes these, but writes them back as what it cannot decode: years need four digits.
+func TestNoTimeInAStatusIsPoisonOnceWrittenBack(t *testing.T) {
+	for kind, manifest := range kinds {
+		o := accepts(t, object(t, manifest))
+		o.Object["status"] = fullStatus(t, kind)
+		for _, path := range leaves(o.Object["status"], "status", func(value any) bool { return value == sampleTime }) {
+			for _, poison := range []string{"9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+01:00"} {
+				t.Run(fmt.Sprintf("%s %s %s", kind, path, poison), func(t *testing.T) {
+					refusesStatus(t, o, path, poison)
+				})
+			}
+		}
+	}
+}
+
 func TestNoNumberInAStatusIsPoison(t *testing.T) {
 	for kind, manifest := range kinds {
 		o := accepts(t, object(t, manifest))

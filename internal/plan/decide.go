@@ -88,8 +88,8 @@ func abandoned(s *Snapshot, attempt *v1alpha1.Attempt) bool {
 	return s.Certificate.Annotations[v1alpha1.AnnotationAbandonAttempt] == attempt.ID
 }
 
-// resolve answers with Resolve as soon as the outcome can be known: at once when the Secret carries the attempt or the user gave it
-// up, else when no other process can still be storing it.
+// resolve answers with Resolve as soon as the outcome can be known: at once when the Secret carries the attempt, the answer came but
+// cannot be stored, or the user gave it up; else when no other process can still be storing it.
 func resolve(s *Snapshot) Plan {
 	attempt := s.Certificate.Status.Attempt
 	p := Plan{
@@ -100,7 +100,8 @@ func resolve(s *Snapshot) Plan {
 		p.Message += ": " + attempt.Failure
 	}
 	switch {
-	case attempt.SecretName == s.Secret.Name && s.Secret.AttemptID == attempt.ID,
+	case attempt.CertificateID != "", // the answer is known, and it is not to be stored
+		attempt.SecretName == s.Secret.Name && s.Secret.AttemptID == attempt.ID,
 		attempt.SecretName == s.Previous.Name && s.Previous.AttemptID == attempt.ID,
 		abandoned(s, attempt),
 		!s.Now.Before(s.SettlesAt):
@@ -240,10 +241,10 @@ func render(s *Snapshot) (Plan, bool) {
 		return Plan{}, false
 	}
 	if s.Problem != nil {
-		return Plan{Action: ActionBlock, Reason: s.Problem.Reason, Message: s.Problem.Message, Due: lookAgain(s)}, true
+		return Plan{Action: ActionBlock, Reason: s.Problem.Reason, Message: s.Problem.Message, Due: earliest(lookAgain(s), s.Now.Add(reread))}, true
 	}
 	if s.Secret.Refused != "" {
-		return Plan{Action: ActionBlock, Reason: v1alpha1.ReasonSecretRefused, Message: s.Secret.Refused, Due: lookAgain(s)}, true
+		return Plan{Action: ActionBlock, Reason: v1alpha1.ReasonSecretRefused, Message: s.Secret.Refused, Due: earliest(lookAgain(s), s.Now.Add(reread))}, true
 	}
 	return Plan{Action: ActionRender, Reason: v1alpha1.ReasonStored, Message: "the Secret is being brought in line with the spec", Due: lookAgain(s)}, true
 }

@@ -1,0 +1,252 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+	"github.com/devicecert/devicecert-operator/internal/account"
+	"github.com/devicecert/devicecert-operator/internal/plan"
+)
+
+// quietWait is how long an object waits for its turn before its status says so: in a burst most waits end sooner, and a write for each
+// would cost as much as the certificate.
+const quietWait = 10 * time.Second
+
+// DeviceCertificateReconciler keeps the Secrets of DeviceCertificates in line with their specs. All fields are required.
+type DeviceCertificateReconciler struct {
+	// Client reads from the cache; Reader reads live.
+	Client client.Client
+	Reader client.Reader
+	// Accounts hands out the leave to buy.
+	Accounts *account.Registry
+	// Flights are drained by whoever runs the manager.
+	Flights  *Flights
+	Recorder events.EventRecorder
+	Clock    clock.Clock
+	// Issuers selects the issuers this process serves; the objects of others are left to whoever serves them.
+	Issuers labels.Selector
+	// WatchSecrets: the manager's cache holds the metadata of Secrets that carry the watch label. Otherwise they are read live, every
+	// five minutes.
+	WatchSecrets bool
+
+	memory *memory
+	queue  wakeQueue
+}
+
+// +kubebuilder:rbac:groups=devicecert.io,resources=devicecertificates,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=devicecert.io,resources=devicecertificates/status,verbs=patch
+// +kubebuilder:rbac:groups=devicecert.io,resources=devicecertificates/finalizers,verbs=update
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;create;update;patch
+
+// Reconcile observes, plans, acts and reports, once.
+func (r *DeviceCertificateReconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	base := &v1alpha1.DeviceCertificate{}
+	if err := r.Client.Get(ctx, req.NamespacedName, base); err != nil {
+		r.Accounts.Withdraw(req.NamespacedName)
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	s, err := r.observe(ctx, base)
+	if err != nil || s.snapshot.InFlight || s.elsewhere {
+		return reconcile.Result{}, err // a flight wakes the object when it lands
+	}
+	p := plan.Decide(&s.snapshot)
+	if again, err := r.inspect(ctx, s, p); err != nil {
+		return reconcile.Result{}, err
+	} else if again {
+		p = plan.Decide(&s.snapshot)
+	}
+	return r.act(ctx, s, p)
+}
+
+// act carries the plan out. What takes a vendor call is started as a flight, and reports by itself.
+func (r *DeviceCertificateReconciler) act(ctx context.Context, s *scope, p plan.Plan) (reconcile.Result, error) {
+	if !p.Buys() {
+		r.Accounts.Withdraw(s.key())
+	}
+	if held := r.heldBack(s); held > 0 && (p.Buys() || p.Action == plan.ActionResolve) {
+		return reconcile.Result{RequeueAfter: held}, nil
+	}
+	s.acknowledge()
+	switch p.Action {
+	case plan.ActionEnroll, plan.ActionRenew:
+		return r.buy(ctx, s, p)
+	case plan.ActionResolve:
+		q := &resolution{scope: s, r: r, attempt: s.cert.Status.Attempt.DeepCopy()}
+		r.fly(s, func() { q.run(context.WithoutCancel(ctx)) })
+		return reconcile.Result{}, nil
+	case plan.ActionRender:
+		return r.after(s, p), r.render(ctx, s)
+	case plan.ActionFinalize:
+		return reconcile.Result{}, r.finalize(ctx, s)
+	default:
+		return r.after(s, p), r.report(ctx, s, p)
+	}
+}
+
+// buy starts a purchase if the account gives leave, and waits for its turn otherwise.
+func (r *DeviceCertificateReconciler) buy(ctx context.Context, s *scope, p plan.Plan) (reconcile.Result, error) {
+	lease, wait := r.Accounts.Acquire(s.issuer.ID, account.Request{
+		Key: s.key(), ProfileID: s.cert.Spec.EnrollmentProfileID, Format: s.cert.Spec.PrivateKey.Format,
+		Expires: s.secret.NotAfter, Retry: s.retryRequested(),
+	})
+	if lease != nil {
+		b := &purchase{scope: s, r: r, plan: p, lease: lease, log: s.log(r)}
+		if !r.fly(s, func() { b.run(ctx) }) {
+			lease.Done(account.Outcome{Unused: true})
+		}
+		return reconcile.Result{}, nil
+	}
+	if quiet := r.quiet(s); quiet > 0 && !wait.Terminal {
+		return reconcile.Result{RequeueAfter: quiet}, nil
+	}
+	p.Action, p.Reason, p.Message = plan.ActionWait, wait.Reason, wait.Message
+	if wait.Terminal {
+		p.Action, p.Failing = plan.ActionBlock, true
+	}
+	return r.after(s, p), r.report(ctx, s, p)
+}
+
+// quiet is how long a first wait goes unreported yet.
+func (r *DeviceCertificateReconciler) quiet(s *scope) time.Duration {
+	if s.cert.Status.ObservedGeneration >= 0 {
+		return 0
+	}
+	var since time.Time
+	r.memory.change(s.cert.UID, func(m *recollection) {
+		if m.waitingSince.IsZero() {
+			m.waitingSince = s.snapshot.Now
+		}
+		since = m.waitingSince
+	})
+	return since.Add(quietWait).Sub(s.snapshot.Now)
+}
+
+// heldBack is how long the object's next step must wait after one that failed.
+func (r *DeviceCertificateReconciler) heldBack(s *scope) time.Duration {
+	return r.memory.recall(s.cert.UID).notBefore.Sub(s.snapshot.Now)
+}
+
+// after is when to look again.
+func (r *DeviceCertificateReconciler) after(s *scope, p plan.Plan) reconcile.Result {
+	due := p.Due
+	if !r.WatchSecrets || s.needsPasswords() {
+		if reread := s.snapshot.Now.Add(r.reread(s.cert)); due.IsZero() || reread.Before(due) {
+			due = reread
+		}
+	}
+	if due.IsZero() {
+		return reconcile.Result{}
+	}
+	// A sleep of days is cut: a clock that was set, or a machine that was suspended, would be noticed late.
+	const longestSleep = 6 * time.Hour
+	return reconcile.Result{RequeueAfter: min(max(due.Sub(s.snapshot.Now), time.Second), longestSleep)}
+}
+
+// fly runs a flight for the object and wakes it afterwards.
+func (r *DeviceCertificateReconciler) fly(s *scope, f func()) bool {
+	key := s.key()
+	return r.Flights.Start(s.log(r), s.cert.UID, f, func() { r.Wake(key) })
+}
+
+// Wake reconciles an object soon. It never blocks, and is what an account.Registry calls when it is the object's turn.
+func (r *DeviceCertificateReconciler) Wake(key types.NamespacedName) {
+	r.queue.add(reconcile.Request{NamespacedName: key})
+}
+
+// retryRequested tells whether the user asks for a retry that was not made yet.
+func (s *scope) retryRequested() bool {
+	v := s.cert.Annotations[v1alpha1.AnnotationRetryRequestedAt]
+	return v != "" && v != s.cert.Status.LastHandledRetryRequest
+}
+
+// acknowledge drops the orphan that the user says is taken care of.
+func (s *scope) acknowledge() {
+	id := s.cert.Annotations[v1alpha1.AnnotationAcknowledgeOrphan]
+	if id == "" {
+		return
+	}
+	var kept []v1alpha1.Orphan
+	for _, o := range s.cert.Status.Orphans {
+		if o.CertificateID != id && o.AttemptID != id {
+			kept = append(kept, o)
+		}
+	}
+	s.cert.Status.Orphans = kept
+}
+
+func (s *scope) log(_ *DeviceCertificateReconciler) logr.Logger {
+	return ctrl.Log.WithName("devicecertificate").WithValues("namespace", s.cert.Namespace, "name", s.cert.Name)
+}
+
+func (r *DeviceCertificateReconciler) event(c *v1alpha1.DeviceCertificate, kind, reason, action, note string) {
+	r.Recorder.Eventf(c, nil, kind, reason, action, "%s", truncateNote(note))
+}
+
+// truncateNote keeps an event's note within the thousand bytes the API admits.
+func truncateNote(note string) string {
+	const longest = 1000
+	if len(note) <= longest {
+		return note
+	}
+	return note[:longest]
+}
+
+// SetupWithManager registers the controller, its indexes and its watches.
+func (r *DeviceCertificateReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, options controller.Options) error {
+	if err := setupIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	r.memory = newMemory()
+	b := ctrl.NewControllerManagedBy(mgr).
+		Named("devicecertificate").
+		For(&v1alpha1.DeviceCertificate{}).
+		WithOptions(options).
+		WatchesRawSource(source.Func(r.queue.start)).
+		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.certificatesOfNamespace), labelsChanged()).
+		Watches(&v1alpha1.DeviceIssuer{}, handler.EnqueueRequestsFromMapFunc(r.certificatesOfIssuer(v1alpha1.KindDeviceIssuer)), issuerChanged()).
+		Watches(&v1alpha1.ClusterDeviceIssuer{}, handler.EnqueueRequestsFromMapFunc(r.certificatesOfIssuer(v1alpha1.KindClusterDeviceIssuer)), issuerChanged())
+	if r.WatchSecrets {
+		b = b.WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.certificatesOfSecret))
+	}
+	return b.Complete(r)
+}
+
+// wakeQueue hands wake-ups straight to the controller's queue: unlike a channel it never blocks who wakes. Wake-ups before the
+// controller starts are not needed, as its start looks at every object.
+type wakeQueue struct {
+	started atomic.Pointer[workqueue.TypedRateLimitingInterface[reconcile.Request]]
+}
+
+func (w *wakeQueue) start(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+	w.started.Store(&q)
+	return nil
+}
+
+func (w *wakeQueue) add(req reconcile.Request) {
+	if q := w.started.Load(); q != nil {
+		(*q).Add(req)
+	}
+}

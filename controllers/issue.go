@@ -1,0 +1,247 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+	"github.com/devicecert/devicecert-operator/internal/account"
+	"github.com/devicecert/devicecert-operator/internal/certs"
+	"github.com/devicecert/devicecert-operator/internal/decode"
+	"github.com/devicecert/devicecert-operator/internal/plan"
+	"github.com/devicecert/devicecert-operator/internal/tlssecret"
+	"github.com/devicecert/devicecert-operator/internal/trustmanager"
+)
+
+// intentValidity is how long after the acknowledged intent the request may leave. A process that was stopped in between must not wake
+// up and buy for an attempt that another process has resolved.
+const intentValidity = 5 * time.Second
+
+// purchase is one attempt on its way, in a goroutine of its own.
+type purchase struct {
+	*scope
+	r       *DeviceCertificateReconciler
+	plan    plan.Plan
+	lease   *account.Lease
+	attempt *v1alpha1.Attempt
+	// password opens a pkcs_12 answer.
+	password string
+	log      logr.Logger
+}
+
+// run buys one certificate. Up to the intent every step may be repeated and costs nothing; from the intent on the attempt is open, and
+// stays open until its outcome is on record. ctx ends when this process stops leading: nothing is sent after that, but what was sent
+// is brought to its end on a context of its own.
+func (p *purchase) run(ctx context.Context) {
+	defer p.lease.Done(account.Outcome{Unused: true}) // without effect once the request's own outcome was told
+	if err := p.prepare(ctx); err != nil {
+		p.r.unprepared(ctx, p.scope, err)
+		return
+	}
+	issued, err := p.send(ctx)
+	ctx = context.WithoutCancel(ctx)
+	switch failure, _ := trustmanager.AsError(err); {
+	case err == nil:
+		p.receive(ctx, issued)
+	case failure != nil && (failure.Delivery == trustmanager.NotSent || failure.Delivery == trustmanager.Refused):
+		p.notIssued(ctx, failure)
+	default:
+		p.keepOpen(ctx, "", err.Error())
+	}
+}
+
+// prepare does everything that must be true before money is spent: the finalizer that keeps the record, the rehearsal of the write that
+// will store the key, and the intent.
+func (p *purchase) prepare(ctx context.Context) error {
+	if controllerutil.AddFinalizer(p.cert, v1alpha1.Finalizer) {
+		if err := p.r.Client.Patch(ctx, p.cert, client.MergeFromWithOptions(p.base, client.MergeFromWithOptimisticLock{})); err != nil {
+			return fmt.Errorf("set the finalizer: %w", err)
+		}
+	}
+	p.attempt = p.r.newAttempt(p.scope, p.plan)
+	if err := p.rehearse(ctx); err != nil {
+		return err
+	}
+	return p.recordIntent(ctx)
+}
+
+// rehearse is a dry run of the very apply that will store the result, with the version and UID of the Secret that was observed: RBAC,
+// quota, admission, immutability, a terminating namespace and a stale cache are known before they cost a certificate.
+func (p *purchase) rehearse(ctx context.Context) error {
+	ac := tlssecret.Rehearsal(p.layout, p.provenance("", ""), sealedKeyName(&p.cert.Spec))
+	fence(ac, p.secret.uid, p.secret.resourceVersion)
+	err := p.r.Client.Apply(ctx, ac, client.DryRunAll, fieldOwner, client.ForceOwnership)
+	if err == nil || !refusedByAPI(err) || !p.r.secretMoved(ctx, p.scope) {
+		return wrapUnless(err, "rehearse the write of Secret "+p.layout.Name)
+	}
+	// A UID that no longer fits is answered as invalid, not as a conflict.
+	return apierrors.NewConflict(corev1.Resource("secrets"), p.layout.Name, errors.New("the Secret was replaced meanwhile"))
+}
+
+// recordIntent writes the attempt to the status, fenced by the version of the object that was observed: a stale cache, a second leader
+// and an edit in between are each refused, and nothing was bought.
+func (p *purchase) recordIntent(ctx context.Context) error {
+	base := p.cert.DeepCopy()
+	status := &p.cert.Status
+	status.Attempt = p.attempt
+	if retry := p.cert.Annotations[v1alpha1.AnnotationRetryRequestedAt]; retry != "" {
+		status.LastHandledRetryRequest = retry
+	}
+	p.applyConditions(p.plan)
+	err := p.r.Client.Status().Patch(ctx, p.cert, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
+	if err == nil || refusedByAPI(err) || apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		return wrapUnless(err, "record the intent")
+	}
+	// The answer was lost. If the intent is there it is ours, and as good as acknowledged.
+	live := &v1alpha1.DeviceCertificate{}
+	if getErr := p.r.Reader.Get(ctx, p.key(), live); getErr != nil || live.Status.Attempt == nil || live.Status.Attempt.ID != p.attempt.ID {
+		return wrapUnless(err, "record the intent")
+	}
+	p.cert = live
+	p.snapshot.Certificate = live
+	return nil
+}
+
+// send makes the one request. Nothing in the process repeats it.
+func (p *purchase) send(ctx context.Context) (*trustmanager.Issued, error) {
+	acknowledged := p.r.Clock.Now()
+	request := keyRequest(p.scope, p.attempt.ID)
+	if ctx.Err() != nil || p.r.Clock.Since(acknowledged) > intentValidity {
+		return nil, &trustmanager.Error{Op: "request", Delivery: trustmanager.NotSent, Actor: trustmanager.Nobody, Message: "the operator stopped before the request left"}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.lease.Timeout())
+	defer cancel()
+	var issued *trustmanager.Issued
+	var err error
+	p.log.Info("requesting a certificate", "attempt", p.attempt.ID, "kind", p.attempt.Kind, "profile", p.attempt.ProfileID)
+	if p.attempt.Kind == v1alpha1.AttemptRenew {
+		issued, err = p.lease.Client().Renew(ctx, renewalRef(p.attempt), request)
+	} else {
+		issued, err = p.lease.Client().Enroll(ctx, request)
+	}
+	if err != nil {
+		p.lease.Done(account.Outcome{Err: err})
+		return nil, err
+	}
+	p.password = request.PKCS12Password
+	return issued, nil
+}
+
+func renewalRef(a *v1alpha1.Attempt) trustmanager.CertificateRef {
+	if a.PredecessorID != "" {
+		return trustmanager.CertificateRef{ID: a.PredecessorID}
+	}
+	return trustmanager.CertificateRef{Serial: a.PredecessorSerial}
+}
+
+// receive handles an answer: a certificate to verify and store, or the word that somebody must approve first.
+func (p *purchase) receive(ctx context.Context, issued *trustmanager.Issued) {
+	if issued.Pending() {
+		p.lease.Done(account.Outcome{Fatal: p.block(v1alpha1.ReasonPendingApproval,
+			"the vendor holds requests of this profile for approval: let the profile approve by itself, then annotate one DeviceCertificate with "+v1alpha1.AnnotationRetryRequestedAt)})
+		p.pendingApproval(ctx, issued)
+		return
+	}
+	content, warnings, err := p.verify(ctx, issued)
+	if err != nil {
+		// The shape says what a vendor that speaks differently sent, without saying any of it.
+		p.log.Error(err, "the issued certificate cannot be used", "attempt", p.attempt.ID, "certificateID", issued.CertificateID, "answer", issued.Shape)
+		p.lease.Done(account.Outcome{Fatal: p.block(v1alpha1.ReasonUnverified, err.Error())})
+		p.discard(ctx, issued.CertificateID, v1alpha1.ReasonUnverified, err.Error())
+		return
+	}
+	p.lease.Done(account.Outcome{Issued: true})
+	stored, err := p.store(ctx, content)
+	if err != nil {
+		p.log.Error(err, "the issued certificate cannot be stored", "attempt", p.attempt.ID, "certificateID", issued.CertificateID)
+		p.discard(ctx, issued.CertificateID, v1alpha1.ReasonSecretRefused, err.Error())
+		return
+	}
+	p.succeeded(ctx, stored, warnings)
+}
+
+// verify opens the answer and judges it, before anything of it is shown to anybody.
+func (p *purchase) verify(ctx context.Context, issued *trustmanager.Issued) (tlssecret.Content, []certs.Finding, error) {
+	content := tlssecret.Content{Provenance: p.provenance(issued.CertificateID, issued.RequestID)}
+	payload := decode.Payload{
+		Format: decode.Format(p.cert.Spec.PrivateKey.Format), PEM: issued.PEM, PrivateKey: issued.PrivateKey,
+		Password: p.password, DecryptionKey: p.encryption.key, EncryptionCertificate: p.encryption.certificate,
+	}
+	if name := sealedKeyName(&p.cert.Spec); name != "" {
+		sealed, err := decode.Seal(payload)
+		if err != nil {
+			return content, nil, err
+		}
+		content.SealedKey, content.Sealed, content.Bundle = name, sealed.Payload, sealed.Bundle
+		if !sealed.LeafKnown {
+			if content.Bundle, err = p.r.leafFromInventory(ctx, p.attempt, p.cert.Namespace, issued.CertificateID); err != nil {
+				return content, nil, err
+			}
+		}
+	} else {
+		bundle, err := decode.Decode(payload)
+		if err != nil {
+			return content, nil, err
+		}
+		content.Bundle = bundle
+	}
+	judgedAt := issued.ServerDate
+	if judgedAt.IsZero() {
+		judgedAt = p.r.Clock.Now()
+	}
+	fatal, warnings := certs.Check(content.Bundle, expectation(p.scope, p.attempt), judgedAt)
+	if len(fatal) > 0 {
+		return content, nil, fmt.Errorf("the certificate that was issued cannot be used: %s", fatal[0].Message)
+	}
+	return content, warnings, nil
+}
+
+// provenance is what the Secret will say of its content.
+func (p *purchase) provenance(certificateID, requestID string) tlssecret.Provenance {
+	provenance := tlssecret.Provenance{
+		CertificateID: certificateID, RequestID: requestID, AttemptID: p.attempt.ID,
+		IssuanceHash: p.attempt.IssuanceHash, IssuedAt: p.r.Clock.Now(),
+	}
+	provenance.HandledRenewRequest = p.cert.Annotations[v1alpha1.AnnotationRenewRequestedAt]
+	return provenance
+}
+
+// block names the issuer's (profile, format) that is not bought from until somebody acts.
+func (p *purchase) block(reason, message string) *v1alpha1.BlockedProfile {
+	return &v1alpha1.BlockedProfile{ProfileID: p.attempt.ProfileID, Format: p.cert.Spec.PrivateKey.Format, Reason: reason, Message: message}
+}
+
+// sealedKeyName is the key under which a sealed payload is stored; empty when the key is delivered open.
+func sealedKeyName(spec *v1alpha1.DeviceCertificateSpec) string {
+	switch {
+	case spec.PrivateKey.Delivery != v1alpha1.DeliverySealed:
+		return ""
+	case spec.PrivateKey.Format == v1alpha1.FormatCertEncryptedKeyOnly:
+		return v1alpha1.KeySealedKey
+	default:
+		return v1alpha1.KeySealedBundle
+	}
+}
+
+// refusedByAPI tells whether the API server gave a definite answer that repeating will not change by itself.
+func refusedByAPI(err error) bool {
+	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsRequestEntityTooLargeError(err) || apierrors.IsBadRequest(err) || apierrors.IsNotFound(err)
+}
+
+func wrapUnless(err error, doing string) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}

@@ -1,0 +1,117 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/devicecert/devicecert-operator/internal/plan"
+	"github.com/devicecert/devicecert-operator/internal/renewal"
+)
+
+// facts is what is known of a Secret without its contents: small enough to keep for every object of a large fleet.
+type facts struct {
+	plan.Secret
+	uid, resourceVersion string
+	fingerprint, subject string
+	dnsNames             []string
+	keyType, requestID   string
+	// incomplete are the optional outputs that could not be rendered.
+	incomplete []string
+}
+
+// recollection is what this process remembers of one object. It saves reads and decides nothing on its own: every purchase is fenced by
+// resource versions.
+type recollection struct {
+	facts      facts
+	generation int64
+	readAt     time.Time
+	// distrusted: a write was refused because something is newer than what was read.
+	distrusted bool
+	// attemptID was first seen open at attemptSeen, by this process's monotonic clock.
+	attemptID   string
+	attemptSeen time.Time
+	// waitingSince is when the object first waited for a token.
+	waitingSince time.Time
+	// stumbles counts steps in a row that failed before or after the vendor was asked; notBefore is when the next one may start.
+	stumbles  int32
+	notBefore time.Time
+}
+
+// memory holds recollections by the UID of their DeviceCertificate.
+type memory struct {
+	mu    sync.Mutex
+	byUID map[types.UID]*recollection
+}
+
+func newMemory() *memory { return &memory{byUID: make(map[types.UID]*recollection)} }
+
+// recall answers with a copy of what is remembered.
+func (m *memory) recall(uid types.UID) recollection {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r, ok := m.byUID[uid]; ok {
+		return *r
+	}
+	return recollection{}
+}
+
+// change edits what is remembered.
+func (m *memory) change(uid types.UID, edit func(*recollection)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r, ok := m.byUID[uid]
+	if !ok {
+		r = &recollection{}
+		m.byUID[uid] = r
+	}
+	edit(r)
+}
+
+func (m *memory) remember(uid types.UID, f facts, generation int64, now time.Time) {
+	m.change(uid, func(r *recollection) {
+		r.facts, r.generation, r.readAt, r.distrusted = f, generation, now, false
+	})
+}
+
+func (m *memory) distrust(uid types.UID) {
+	m.change(uid, func(r *recollection) { r.distrusted = true })
+}
+
+func (m *memory) forget(uid types.UID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.byUID, uid)
+}
+
+// seenSince answers since when this process knows of the open attempt. Its own monotonic clock is the only one that can say when
+// another process must have given up.
+func (m *memory) seenSince(uid types.UID, attemptID string, now time.Time) time.Time {
+	var since time.Time
+	m.change(uid, func(r *recollection) {
+		if r.attemptID != attemptID {
+			r.attemptID, r.attemptSeen = attemptID, now
+		}
+		since = r.attemptSeen
+	})
+	return since
+}
+
+// stumbled holds the object's next step back: a second, doubling to five minutes.
+func (m *memory) stumbled(uid types.UID, now time.Time) {
+	const first, longest = time.Second, 5 * time.Minute
+	m.change(uid, func(r *recollection) {
+		delay := min(first<<min(r.stumbles, 16), longest)
+		r.stumbles++
+		r.notBefore = now.Add(delay + renewal.Jitter(delay/4, string(uid)))
+	})
+}
+
+// recovered ends the holding back.
+func (m *memory) recovered(uid types.UID) {
+	m.change(uid, func(r *recollection) { r.stumbles, r.notBefore, r.waitingSince = 0, time.Time{}, time.Time{} })
+}

@@ -1,0 +1,231 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+	"github.com/devicecert/devicecert-operator/internal/account"
+	"github.com/devicecert/devicecert-operator/internal/certs"
+	"github.com/devicecert/devicecert-operator/internal/plan"
+	"github.com/devicecert/devicecert-operator/internal/renewal"
+	"github.com/devicecert/devicecert-operator/internal/tlssecret"
+)
+
+const (
+	// rereadAfter is how long what was read of an object that is not watched stays good, before jitter.
+	rereadAfter = 5 * time.Minute
+	// storeBound is how long after the answer another process may still store it without asking again whose turn it is. Resolving an
+	// attempt waits for it.
+	storeBound = 10 * time.Second
+)
+
+// scope is one reconcile: what was observed, and the object whose status is being rewritten.
+type scope struct {
+	// cert is a copy whose status may be changed; base is what was observed.
+	cert, base *v1alpha1.DeviceCertificate
+	snapshot   plan.Snapshot
+	secret     facts
+	issuer     issuer
+	account    account.State
+	layout     tlssecret.Layout
+	encryption encryption
+	// incomplete are the optional outputs that cannot be rendered, in words.
+	incomplete    []string
+	passwordsRead bool
+	// failure is the record of a failed attempt that is about to be written.
+	failure *v1alpha1.Failures
+	// elsewhere: another process serves the issuer, and with it this object.
+	elsewhere bool
+}
+
+func (s *scope) key() types.NamespacedName { return client.ObjectKeyFromObject(s.cert) }
+
+// observe reads everything the plan needs. What only a purchase or a rendering needs is read by inspect, when there is one to make.
+func (r *DeviceCertificateReconciler) observe(ctx context.Context, base *v1alpha1.DeviceCertificate) (*scope, error) {
+	s := &scope{cert: base.DeepCopy(), base: base, layout: tlssecret.LayoutOf(base)}
+	now := r.Clock.Now()
+	s.snapshot = plan.Snapshot{Now: now, Certificate: s.cert, InFlight: r.Flights.InFlight(base.UID)}
+	if s.snapshot.InFlight {
+		return s, nil
+	}
+	var err error
+	if s.secret, err = r.observeSecret(ctx, s, now); err != nil {
+		return nil, err
+	}
+	s.snapshot.Secret = s.secret.Secret
+	if previous := base.Status.SecretName; previous != "" && previous != s.layout.Name && !s.secret.Usable() {
+		found, err := r.readSecret(ctx, s, previous)
+		if err != nil {
+			return nil, err
+		}
+		s.snapshot.Previous = found.Secret
+	}
+	if err := r.observeIssuer(ctx, s); err != nil {
+		return nil, err
+	}
+	if attempt := base.Status.Attempt; attempt != nil {
+		s.snapshot.SettlesAt = r.memory.seenSince(base.UID, attempt.ID, now).Add(r.settling(base.Namespace, attempt))
+	}
+	return s, nil
+}
+
+// settling is how long an open attempt may still have effects this process does not see: the request's deadline, the time to store
+// its answer, and the delay of the vendor's inventory.
+func (r *DeviceCertificateReconciler) settling(namespace string, attempt *v1alpha1.Attempt) time.Duration {
+	state := r.Accounts.State(attemptAccount(attempt, namespace))
+	return state.RequestTimeout + storeBound + state.InventoryLag
+}
+
+// observeSecret answers from memory as long as the Secret's version is the one remembered, and reads it live otherwise. An object
+// that never had a Secret is taken to have none: its first write is fenced and finds out.
+func (r *DeviceCertificateReconciler) observeSecret(ctx context.Context, s *scope, now time.Time) (facts, error) {
+	remembered := r.memory.recall(s.cert.UID)
+	fresh := !remembered.distrusted && remembered.generation == s.cert.Generation && remembered.facts.Name == s.layout.Name &&
+		(!s.needsPasswords() && remembered.facts.Refused == "" || now.Sub(remembered.readAt) < r.reread(s.cert))
+	if !remembered.distrusted && r.WatchSecrets {
+		meta := &metav1.PartialObjectMetadata{}
+		meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+		err := r.Client.Get(ctx, types.NamespacedName{Namespace: s.cert.Namespace, Name: s.layout.Name}, meta)
+		switch {
+		case err == nil && fresh && remembered.facts.resourceVersion == meta.ResourceVersion && remembered.facts.uid == string(meta.UID):
+			return remembered.facts, nil
+		case apierrors.IsNotFound(err) && s.cert.Status.SecretName == "" && remembered.readAt.IsZero():
+			return facts{Secret: plan.Secret{Name: s.layout.Name}}, nil
+		case err != nil && !apierrors.IsNotFound(err):
+			return facts{}, fmt.Errorf("read the Secret's metadata: %w", err)
+		}
+	} else if fresh && !remembered.readAt.IsZero() && now.Sub(remembered.readAt) < r.reread(s.cert) {
+		return remembered.facts, nil
+	}
+	found, err := r.readSecret(ctx, s, s.layout.Name)
+	if err != nil {
+		return facts{}, err
+	}
+	r.memory.remember(s.cert.UID, found, s.cert.Generation, now)
+	return found, nil
+}
+
+// reread is rereadAfter with the object's own jitter, so that a fleet does not read in step.
+func (r *DeviceCertificateReconciler) reread(c *v1alpha1.DeviceCertificate) time.Duration {
+	return rereadAfter - renewal.Jitter(rereadAfter/5, string(c.UID))
+}
+
+// readSecret reads a Secret live and takes it apart.
+func (r *DeviceCertificateReconciler) readSecret(ctx context.Context, s *scope, name string) (facts, error) {
+	secret := &corev1.Secret{}
+	err := r.Reader.Get(ctx, types.NamespacedName{Namespace: s.cert.Namespace, Name: name}, secret)
+	if apierrors.IsNotFound(err) {
+		return facts{Secret: plan.Secret{Name: name}}, nil
+	}
+	if err != nil {
+		return facts{}, fmt.Errorf("read Secret %s: %w", name, err)
+	}
+	if s.needsPasswords() {
+		if err := r.readPasswords(ctx, s); err != nil {
+			return facts{}, err
+		}
+	}
+	return factsOf(secret, s.cert, s.layout), nil
+}
+
+// factsOf reduces a Secret to what is remembered of it.
+func factsOf(secret *corev1.Secret, c *v1alpha1.DeviceCertificate, l tlssecret.Layout) facts {
+	f := facts{uid: string(secret.UID), resourceVersion: secret.ResourceVersion, Secret: plan.Secret{Name: secret.Name}}
+	switch owner := tlssecret.OwnershipOf(secret, c); {
+	case owner.Ours:
+		f.State = plan.SecretOurs
+	case owner.Adoptable:
+		f.State = plan.SecretAdoptable
+	default:
+		f.State, f.Owner = plan.SecretForeign, owner.Owner
+		return f
+	}
+	stored := tlssecret.Read(secret)
+	f.describe(stored)
+	f.InSync = stored.InSync(secret, l)
+	if sealed := c.Spec.PrivateKey.Delivery == v1alpha1.DeliverySealed; f.Broken == "" && sealed != (stored.SealedKey != "") {
+		f.Broken = "it was delivered differently than spec.privateKey.delivery asks; choose another spec.secret.name"
+	}
+	return f
+}
+
+// describe fills in what the stored pair is.
+func (f *facts) describe(stored tlssecret.Stored) {
+	f.CertificateID, f.AttemptID, f.IssuanceHash = stored.CertificateID, stored.AttemptID, stored.IssuanceHash
+	f.IssuedAt, f.HandledRenewRequest, f.requestID = stored.IssuedAt, stored.HandledRenewRequest, stored.RequestID
+	if stored.Broken != nil {
+		f.Broken = stored.Broken.Error()
+		return
+	}
+	leaf := stored.Bundle.Leaf
+	f.Serial, f.NotBefore, f.NotAfter = certs.SerialString(leaf), leaf.NotBefore, leaf.NotAfter
+	f.fingerprint, f.subject, f.keyType = certs.FingerprintSHA256(leaf), certs.Subject(leaf), certs.KeyType(leaf.PublicKey)
+	f.dnsNames = certs.DNSNames(leaf)
+	const shown = 20 // status lists no more; the certificate has them all
+	f.dnsNames = f.dnsNames[:min(len(f.dnsNames), shown)]
+}
+
+// observeIssuer looks up the issuer object and its account, and computes the hash of what the spec would buy from it.
+func (r *DeviceCertificateReconciler) observeIssuer(ctx context.Context, s *scope) error {
+	found, err := lookupIssuer(ctx, r.Client, s.cert.Namespace, s.cert.Spec.IssuerRef)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look up the issuer: %w", err)
+	}
+	if !r.Issuers.Matches(labels.Set(found.Labels)) {
+		s.elsewhere = true
+		return nil
+	}
+	s.issuer = found
+	s.account = r.Accounts.State(found.ID)
+	s.snapshot.Issuer = plan.Issuer{
+		Found: true, Known: s.account.Known, Ready: s.account.Ready, Suspended: found.Spec.Suspend,
+		Reason: s.account.Reason, Message: s.account.Message, Version: s.account.Version,
+	}
+	if s.cert.Spec.PrivateKey.Delivery == v1alpha1.DeliverySealed {
+		problem, err := r.readEncryption(ctx, s)
+		if err != nil {
+			return err
+		}
+		s.snapshot.Problem = problem
+		if problem != nil {
+			return nil // without the certificate's key there is no hash, and nothing is out of date
+		}
+	}
+	s.snapshot.IssuanceHash, err = plan.IssuanceHash(found.Host(), &s.cert.Spec, s.encryption.keySHA256)
+	return err
+}
+
+// inspect reads what only a purchase or a rendering needs, and answers whether the plan must be made again with it: grants, the
+// encryption certificate and its key, keystore passwords.
+func (r *DeviceCertificateReconciler) inspect(ctx context.Context, s *scope, p plan.Plan) (again bool, err error) {
+	if p.Buys() && s.issuer.ID.Kind == v1alpha1.KindClusterDeviceIssuer {
+		namespace := &metav1.PartialObjectMetadata{}
+		namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+		if err := r.Client.Get(ctx, types.NamespacedName{Name: s.cert.Namespace}, namespace); err != nil {
+			return false, fmt.Errorf("read the namespace's labels: %w", err)
+		}
+		s.snapshot.Issuer.Denied = plan.Denied(s.issuer.Grants, namespace.Labels, &s.cert.Spec)
+	}
+	if s.snapshot.Problem == nil && p.Buys() {
+		s.snapshot.Problem, err = r.readEncryption(ctx, s)
+	}
+	if err == nil && s.needsPasswords() && (p.Buys() || p.Action == plan.ActionRender) {
+		err = r.readPasswords(ctx, s)
+	}
+	return s.snapshot.Problem != nil || s.snapshot.Issuer.Denied != "", err
+}

@@ -1,0 +1,142 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+	"github.com/devicecert/devicecert-operator/internal/certs"
+	"github.com/devicecert/devicecert-operator/internal/renewal"
+	"github.com/devicecert/devicecert-operator/internal/trustmanager"
+)
+
+// unprepared ends a purchase before its intent: nothing was bought, nothing is open. What a person must mend is put on record; what only
+// a newer look or a moment's patience mends is not.
+func (r *DeviceCertificateReconciler) unprepared(ctx context.Context, s *scope, err error) {
+	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+		r.memory.distrust(s.cert.UID)
+		r.memory.stumbled(s.cert.UID, r.Clock.Now())
+		return
+	}
+	var refusal apierrors.APIStatus
+	if !errors.As(err, &refusal) || !refusedByAPI(err) || apierrors.IsNotFound(err) {
+		s.log(r).Error(err, "preparing a purchase failed and is repeated")
+		r.memory.stumbled(s.cert.UID, r.Clock.Now())
+		return
+	}
+	s.failed(r, failure{reason: v1alpha1.ReasonSecretRefused, terminal: true, message: "nothing was bought, because the API server would not take the Secret: " +
+		refusal.Status().Message + "; correct RBAC, quota, policy or spec.secret"})
+	r.conclude(context.WithoutCancel(ctx), s, "", s.recordFailure)
+}
+
+// failure is a failed attempt as it goes on record.
+type failure struct {
+	reason, message string
+	terminal        bool
+	kind            v1alpha1.AttemptKind
+	issuanceHash    string
+	lostRenewalOf   string
+}
+
+// failed prepares the record of a failure: how often, why, and when the next try may start.
+func (s *scope) failed(r *DeviceCertificateReconciler, f failure) {
+	now := r.Clock.Now()
+	record := v1alpha1.Failures{Count: 1}
+	if earlier := s.cert.Status.Failures; earlier != nil {
+		record.Count = min(earlier.Count, 1<<30) + 1
+		record.LostRenewalOf = earlier.LostRenewalOf
+	}
+	if f.lostRenewalOf != "" {
+		record.LostRenewalOf = f.lostRenewalOf
+	}
+	next := renewal.Backoff(now, renewal.Failure{Count: record.Count, Terminal: f.terminal, NotAfter: s.secret.NotAfter}, string(s.cert.UID))
+	record.LastTime, record.NextTime = timeOf(now), timeOf(next)
+	record.Reason, record.Message, record.Terminal = f.reason, truncate(f.message), f.terminal
+	record.Kind, record.IssuanceHash = f.kind, f.issuanceHash
+	record.Generation, record.IssuerVersion = s.cert.Generation, s.account.Version
+	s.failure = &record
+}
+
+// recordFailure puts the prepared failure on record.
+func (s *scope) recordFailure(status *v1alpha1.DeviceCertificateStatus) {
+	status.Failures = s.failure
+}
+
+// notIssued closes an attempt that the vendor never got or definitely refused. Who must act decides how it goes on: the user's own
+// refusal is on record with the object, while an issuer that is down or throttled is the account's matter and holds all its objects.
+func (p *purchase) notIssued(ctx context.Context, refusal *trustmanager.Error) {
+	switch refusal.Actor {
+	case trustmanager.User:
+		p.failed(p.r, failure{reason: v1alpha1.ReasonRefused, terminal: true, kind: p.attempt.Kind, issuanceHash: p.attempt.IssuanceHash,
+			message: "the vendor refused the request, and nothing was bought (" + refusal.Error() + "): correct the spec or the enrollment profile; it is tried again by itself now and then"})
+	case trustmanager.Nobody:
+		p.failed(p.r, failure{reason: v1alpha1.ReasonBackingOff, kind: p.attempt.Kind, issuanceHash: p.attempt.IssuanceHash,
+			message: "the vendor could not be reached, and nothing was bought (" + refusal.Error() + ")"})
+	default:
+		p.failure = p.cert.Status.Failures
+	}
+	p.log.Info("nothing was bought", "attempt", p.attempt.ID, "error", refusal.Error())
+	reported := p.r.conclude(ctx, p.scope, p.attempt.ID, func(status *v1alpha1.DeviceCertificateStatus) {
+		status.Attempt = nil
+		p.recordFailure(status)
+	})
+	if reported && p.failure != nil && p.failure.Terminal {
+		p.r.event(p.cert, corev1.EventTypeWarning, p.failure.Reason, string(p.attempt.Kind), p.failure.Message)
+	}
+}
+
+// keepOpen leaves the attempt to be resolved: a certificate may have been issued.
+func (p *purchase) keepOpen(ctx context.Context, reason, message string) {
+	p.log.Info("the answer was lost; the attempt stays open until its outcome is known", "attempt", p.attempt.ID, "error", message)
+	p.r.conclude(ctx, p.scope, p.attempt.ID, func(status *v1alpha1.DeviceCertificateStatus) {
+		status.Attempt.Failure, status.Attempt.FailureReason = truncate(message), reason
+	})
+}
+
+// discard leaves an attempt to be resolved whose answer came and cannot be kept. The certificate's id proves that it is ours to revoke.
+func (p *purchase) discard(ctx context.Context, certificateID, reason, message string) {
+	p.r.conclude(ctx, p.scope, p.attempt.ID, func(status *v1alpha1.DeviceCertificateStatus) {
+		status.Attempt.CertificateID, status.Attempt.Failure, status.Attempt.FailureReason = certificateID, truncate(message), reason
+	})
+}
+
+// pendingApproval records that the vendor waits for a person.
+func (p *purchase) pendingApproval(ctx context.Context, issued *trustmanager.Issued) {
+	requestID := issued.RequestID
+	if requestID == "" {
+		requestID = "unknown" // never empty: the attempt must not be taken for a lost answer
+	}
+	if p.r.conclude(ctx, p.scope, p.attempt.ID, func(status *v1alpha1.DeviceCertificateStatus) { status.Attempt.RequestID = requestID }) {
+		p.r.event(p.cert, corev1.EventTypeWarning, v1alpha1.ReasonPendingApproval, string(p.attempt.Kind), "the vendor holds request "+requestID+" for approval")
+	}
+}
+
+// succeeded reports what is stored and closes the attempt.
+func (p *purchase) succeeded(ctx context.Context, stored facts, warnings []certs.Finding) {
+	replaced := predecessor(p.scope)
+	p.secret = stored
+	p.r.memory.remember(p.cert.UID, stored, p.cert.Generation, p.r.Clock.Now())
+	var remarks []string
+	for _, w := range warnings {
+		remarks = append(remarks, w.Message)
+	}
+	reported := p.r.conclude(ctx, p.scope, p.attempt.ID, func(status *v1alpha1.DeviceCertificateStatus) {
+		closeAsStored(status, replaced, p.r.Clock.Now())
+		p.setOrRemove(v1alpha1.ConditionDiffersFromRequest, v1alpha1.ReasonStored, remarks)
+	})
+	p.log.Info("certificate stored", "attempt", p.attempt.ID, "serial", stored.Serial, "secret", stored.Name)
+	if reported {
+		verb := "Issued"
+		if p.attempt.Kind == v1alpha1.AttemptRenew {
+			verb = "Renewed"
+		}
+		p.r.event(p.cert, corev1.EventTypeNormal, verb, string(p.attempt.Kind),
+			"serial "+stored.Serial+" for "+describePurchase(p.attempt)+" is in Secret "+stored.Name)
+	}
+}

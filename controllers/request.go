@@ -1,0 +1,155 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+	"github.com/devicecert/devicecert-operator/internal/certs"
+	"github.com/devicecert/devicecert-operator/internal/plan"
+	"github.com/devicecert/devicecert-operator/internal/trustmanager"
+)
+
+// Attribute ids of the vendor that the operator itself understands (docs/vendor-api.md, section 4.4).
+const (
+	attributeCommonName = "subject.common_name"
+	attributeDNSName    = "san.dns_name"
+	attributeDevice     = "DEVICE_IDENTIFIER"
+)
+
+// newAttempt is the snapshot of what is about to be bought: all that resolving it will ever need.
+func (r *DeviceCertificateReconciler) newAttempt(s *scope, p plan.Plan) *v1alpha1.Attempt {
+	spec := &s.cert.Spec
+	a := &v1alpha1.Attempt{
+		ID: uuid.NewString(), Kind: v1alpha1.AttemptEnroll, Generation: s.cert.Generation,
+		IssuerKind: s.issuer.ID.Kind, IssuerName: s.issuer.ID.Name, IssuerUID: string(s.issuer.UID),
+		Host: s.issuer.Host(), ProfileID: spec.EnrollmentProfileID,
+		CommonName: attributeValue(spec.CertificateAttributes, attributeCommonName),
+		DeviceID:   attributeValue(spec.DeviceAttributes, attributeDevice),
+		KeyType:    spec.PrivateKey.KeyType, SecretName: s.layout.Name, IssuanceHash: s.snapshot.IssuanceHash,
+		StartedAt: metav1.NewTime(r.Clock.Now()),
+	}
+	if names := dnsNames(spec); len(names) > 0 {
+		a.SANDigest = certs.SANDigest(names)
+	}
+	if p.Action == plan.ActionRenew {
+		a.Kind = v1alpha1.AttemptRenew
+	}
+	if known := predecessor(s); known != nil {
+		a.PredecessorID, a.PredecessorSerial = known.CertificateID, known.SerialNumber
+	}
+	return a
+}
+
+// predecessor is the certificate that the purchase replaces: the one in the Secret or, when that is gone, the one last stored there.
+func predecessor(s *scope) *v1alpha1.SupersededCertificate {
+	known := s.snapshot.Secret
+	if known.Serial == "" && s.snapshot.Previous.Serial != "" {
+		known = s.snapshot.Previous
+	}
+	if known.Serial != "" {
+		return &v1alpha1.SupersededCertificate{CertificateID: known.CertificateID, SerialNumber: known.Serial, NotAfter: metav1.NewTime(known.NotAfter)}
+	}
+	status := &s.cert.Status
+	if status.SerialNumber == "" || status.NotAfter == nil {
+		return nil
+	}
+	return &v1alpha1.SupersededCertificate{CertificateID: status.CertificateID, SerialNumber: status.SerialNumber, NotAfter: *status.NotAfter}
+}
+
+// keyRequest is what is sent to the vendor. The chain is always asked for, because verifying needs it; only a sealed bundle, which the
+// operator cannot repack, is asked for as it shall be stored.
+func keyRequest(s *scope, attemptID string) trustmanager.KeyRequest {
+	spec := &s.cert.Spec
+	q := trustmanager.KeyRequest{
+		ProfileID:                spec.EnrollmentProfileID,
+		CertificateAttributes:    wireAttributes(spec.CertificateAttributes),
+		DeviceAttributes:         wireAttributes(spec.DeviceAttributes),
+		KeyType:                  spec.PrivateKey.KeyType,
+		PrivateKeyFormat:         string(spec.PrivateKey.Format),
+		PrivateKeySyntax:         spec.PrivateKey.Syntax,
+		EncryptionCertificatePEM: s.encryption.pem,
+		IncludeChain:             true,
+	}
+	if spec.PrivateKey.Format == v1alpha1.FormatPKCS12 {
+		q.PKCS12Password = transportPassword()
+	}
+	if spec.PrivateKey.Format == v1alpha1.FormatCertEncrypted && spec.PrivateKey.Delivery == v1alpha1.DeliverySealed {
+		q.IncludeChain = plan.ChainWanted(spec) == v1alpha1.ChainInclude
+	}
+	if marker := s.issuer.Spec.Orphans.MarkerAttribute; marker != "" {
+		q.CertificateAttributes = append(q.CertificateAttributes, trustmanager.Attribute{ID: marker, Value: attemptID})
+	}
+	return q
+}
+
+// transportPassword protects one PKCS#12 answer on its way and is thrown away with it: 20 characters, the most the vendor takes, of the
+// base32 alphabet.
+func transportPassword() string {
+	return rand.Text()[:20]
+}
+
+func wireAttributes(attributes []v1alpha1.Attribute) []trustmanager.Attribute {
+	wire := make([]trustmanager.Attribute, 0, len(attributes))
+	for _, a := range attributes {
+		w := trustmanager.Attribute{ID: a.ID, Values: a.Values}
+		if a.Value != nil {
+			w.Value, w.Values = *a.Value, nil
+		}
+		wire = append(wire, w)
+	}
+	return wire
+}
+
+// expectation is what the issued certificate is compared with.
+func expectation(s *scope, a *v1alpha1.Attempt) certs.Expectation {
+	want := certs.Expectation{
+		CommonName: a.CommonName, DeviceIdentifier: a.DeviceID, DNSNames: dnsNames(&s.cert.Spec),
+		KeyType: a.KeyType, PredecessorSerial: a.PredecessorSerial,
+	}
+	if b := s.cert.Spec.Renewal.RenewBefore; b != nil {
+		want.MinRemaining = b.Duration
+	}
+	return want
+}
+
+func dnsNames(spec *v1alpha1.DeviceCertificateSpec) []string {
+	for _, a := range spec.CertificateAttributes {
+		if strings.EqualFold(a.ID, attributeDNSName) {
+			return attributeValues(a)
+		}
+	}
+	return nil
+}
+
+func attributeValue(attributes []v1alpha1.Attribute, id string) string {
+	for _, a := range attributes {
+		if values := attributeValues(a); strings.EqualFold(a.ID, id) && len(values) > 0 {
+			return values[0]
+		}
+	}
+	return ""
+}
+
+func attributeValues(a v1alpha1.Attribute) []string {
+	if a.Value != nil {
+		return []string{*a.Value}
+	}
+	return slices.Clone(a.Values)
+}
+
+// describePurchase names what is bought, for events and logs.
+func describePurchase(a *v1alpha1.Attempt) string {
+	if a.CommonName != "" {
+		return fmt.Sprintf("%s from profile %s", a.CommonName, a.ProfileID)
+	}
+	return "profile " + a.ProfileID
+}

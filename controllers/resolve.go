@@ -1,0 +1,358 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+	"github.com/devicecert/devicecert-operator/internal/account"
+	"github.com/devicecert/devicecert-operator/internal/certs"
+	"github.com/devicecert/devicecert-operator/internal/plan"
+	"github.com/devicecert/devicecert-operator/internal/tlssecret"
+	"github.com/devicecert/devicecert-operator/internal/trustmanager"
+)
+
+const (
+	// resolveBound is how long one try to resolve may take, waiting for the account's tokens included.
+	resolveBound = 5 * time.Minute
+	// maxInventory is how many records of one name are looked at. More than that are reported as a window.
+	maxInventory = 2000
+)
+
+// resolution finds out what became of an attempt whose answer was lost, and closes it. It goes by the attempt alone, never by the spec
+// of the day.
+type resolution struct {
+	*scope
+	r       *DeviceCertificateReconciler
+	attempt *v1alpha1.Attempt
+	orphans []v1alpha1.Orphan
+}
+
+// run closes the attempt: as stored when the Secret carries it, as not issued when the vendor has nothing, with its certificates revoked
+// where they are proven ours, and as reported otherwise. A vendor that cannot be asked now leaves it open, to be tried again.
+func (q *resolution) run(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, resolveBound)
+	defer cancel()
+	stored, err := q.storedAfterAll(ctx)
+	if err == nil && stored {
+		return
+	}
+	if err == nil {
+		err = q.settle(ctx)
+	}
+	if err != nil {
+		q.log(q.r).Info("the attempt cannot be resolved yet", "attempt", q.attempt.ID, "error", err.Error())
+		q.r.memory.stumbled(q.cert.UID, q.r.Clock.Now())
+		return
+	}
+	q.close(ctx)
+}
+
+// storedAfterAll closes the attempt when its Secret carries it: only the report was lost.
+func (q *resolution) storedAfterAll(ctx context.Context) (bool, error) {
+	live, err := q.r.readSecret(ctx, q.scope, q.attempt.SecretName)
+	if err != nil || live.AttemptID != q.attempt.ID || !live.Usable() {
+		return false, err
+	}
+	var replaced *v1alpha1.SupersededCertificate
+	status := &q.cert.Status
+	if status.SerialNumber != "" && status.SerialNumber == q.attempt.PredecessorSerial && status.NotAfter != nil {
+		replaced = &v1alpha1.SupersededCertificate{CertificateID: status.CertificateID, SerialNumber: status.SerialNumber, NotAfter: *status.NotAfter}
+	}
+	if live.Name == q.layout.Name {
+		q.secret = live
+	}
+	q.r.conclude(ctx, q.scope, q.attempt.ID, func(status *v1alpha1.DeviceCertificateStatus) {
+		closeAsStored(status, replaced, q.r.Clock.Now())
+	})
+	return true, nil
+}
+
+// settle asks the vendor what the attempt has bought and does what its proof allows.
+func (q *resolution) settle(ctx context.Context) error {
+	id := attemptAccount(q.attempt, q.cert.Namespace)
+	state := q.r.Accounts.State(id)
+	switch {
+	case q.attempt.CertificateID != "":
+		return q.revoke(ctx, id, state, plan.Candidate{CertificateID: q.attempt.CertificateID})
+	case q.cert.Annotations[v1alpha1.AnnotationAbandonAttempt] == q.attempt.ID:
+		q.reportWindow("the attempt was given up by annotation")
+		return nil
+	case !state.Known && q.issuerGone(ctx):
+		q.reportWindow("the issuer is gone, so the vendor could not be asked")
+		return nil
+	case !state.Known:
+		return fmt.Errorf("%s is being connected", id)
+	case state.Host != q.attempt.Host:
+		q.reportWindow(fmt.Sprintf("%s speaks to another host by now, so %s could not be asked", id, q.attempt.Host))
+		return nil
+	case !state.CanSearch:
+		q.reportWindow("the credential cannot search the inventory")
+		return nil
+	}
+	return q.search(ctx, id, state)
+}
+
+// search looks for what the attempt may have bought.
+func (q *resolution) search(ctx context.Context, id account.ID, state account.State) error {
+	var records []trustmanager.Record
+	var truncated bool
+	err := q.r.Accounts.Call(ctx, id, func(ctx context.Context, c *trustmanager.Client) (err error) {
+		records, truncated, err = c.SearchAll(ctx, trustmanager.SearchQuery{ProfileID: q.attempt.ProfileID, CommonName: q.attempt.CommonName}, maxInventory)
+		return err
+	})
+	if refusal, ok := trustmanager.AsError(err); ok && refusal.HTTPStatus == 403 {
+		q.reportWindow("the credential may not search the inventory")
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("search the inventory: %w", err)
+	}
+	if truncated {
+		q.reportWindow(fmt.Sprintf("the inventory has more than %d certificates of this name", maxInventory))
+		return nil
+	}
+	kin, err := q.kin(ctx)
+	if err != nil {
+		return err
+	}
+	policy := q.orphanPolicy(ctx)
+	if kin.attempting {
+		policy = v1alpha1.OrphansReport // another object's answer may be on its way: nothing found is surely ours
+	}
+	verdict := plan.Judge(q.attempt, q.attempt.StartedAt.Add(state.RequestTimeout), policy, kin.candidates(q.attempt, records))
+	for _, c := range verdict.Revoke {
+		if err := q.revoke(ctx, id, state, c); err != nil {
+			return err
+		}
+	}
+	for _, c := range verdict.Report {
+		q.add(c, v1alpha1.OrphanReported, "it may be of this attempt, but that is not proven: revoke it at the vendor if nobody uses it, then acknowledge it")
+	}
+	return nil
+}
+
+// revoke revokes a certificate that is proven ours. A vendor that fails to answer is an error, so that the attempt stays open and the
+// revocation is repeated; a vendor that refuses is on record.
+func (q *resolution) revoke(ctx context.Context, id account.ID, state account.State, c plan.Candidate) error {
+	if !state.Known && q.issuerGone(ctx) || state.Known && !state.CanRevoke {
+		q.add(c, v1alpha1.OrphanReported, "the credential cannot revoke: revoke it at the vendor, then acknowledge it")
+		return nil
+	}
+	err := q.r.Accounts.Call(ctx, id, func(ctx context.Context, client *trustmanager.Client) error {
+		return client.Revoke(ctx, c.CertificateID, trustmanager.Revocation{
+			Reason: string(v1alpha1.ReasonCessationOfOperation), Comments: "its private key was never stored (devicecert-operator)",
+		})
+	})
+	refusal, ok := trustmanager.AsError(err)
+	switch {
+	case err == nil, ok && refusal.AlreadyRevoked():
+		q.add(c, v1alpha1.OrphanRevoked, "its private key was lost, so it was revoked")
+	case ok && refusal.Delivery == trustmanager.Refused && (refusal.Actor == trustmanager.User || refusal.HTTPStatus == 403):
+		q.add(c, v1alpha1.OrphanRevokeFailed, "the vendor refused to revoke it ("+refusal.Error()+"): revoke it there, then acknowledge it")
+	default:
+		return fmt.Errorf("revoke certificate %s: %w", c.CertificateID, err)
+	}
+	return nil
+}
+
+// add notes an orphan. Its window tells where to look for it.
+func (q *resolution) add(c plan.Candidate, outcome v1alpha1.OrphanOutcome, message string) {
+	timeout := q.r.Accounts.State(attemptAccount(q.attempt, q.cert.Namespace)).RequestTimeout
+	q.orphans = append(q.orphans, v1alpha1.Orphan{
+		AttemptID: q.attempt.ID, CertificateID: c.CertificateID, SerialNumber: c.Serial,
+		ProfileID: q.attempt.ProfileID, CommonName: q.attempt.CommonName,
+		WindowStart: q.attempt.StartedAt, WindowEnd: metav1.NewTime(q.attempt.StartedAt.Add(timeout)),
+		Outcome: outcome, Message: message,
+	})
+}
+
+// reportWindow notes that a certificate may exist that could not be looked for.
+func (q *resolution) reportWindow(why string) {
+	q.add(plan.Candidate{}, v1alpha1.OrphanReported, why+": search the vendor's inventory for this profile, name and time, revoke what nobody uses, then acknowledge it")
+}
+
+// close puts the outcome on record and lets the object go on.
+func (q *resolution) close(ctx context.Context) {
+	f := failure{reason: v1alpha1.ReasonBackingOff, kind: q.attempt.Kind, issuanceHash: q.attempt.IssuanceHash}
+	if q.attempt.FailureReason != "" {
+		f.reason, f.terminal = q.attempt.FailureReason, true
+	}
+	f.message = q.attempt.Failure
+	if f.message == "" {
+		f.message = "the answer to the last request was lost"
+	}
+	if len(q.orphans) == 0 {
+		f.message += "; the vendor has issued nothing"
+	} else if q.attempt.Kind == v1alpha1.AttemptRenew {
+		f.lostRenewalOf = q.attempt.PredecessorID
+	}
+	q.failed(q.r, f)
+	reported := q.r.conclude(ctx, q.scope, q.attempt.ID, func(status *v1alpha1.DeviceCertificateStatus) {
+		status.Attempt = nil
+		status.Orphans = slices.Concat(q.orphans, status.Orphans)
+		status.Orphans = status.Orphans[:min(len(status.Orphans), maxListed)]
+		q.recordFailure(status)
+	})
+	for _, o := range q.orphans {
+		q.log(q.r).Info("orphaned certificate", "attempt", o.AttemptID, "certificateID", o.CertificateID, "serial", o.SerialNumber,
+			"profile", o.ProfileID, "commonName", o.CommonName, "outcome", o.Outcome, "message", o.Message)
+	}
+	if reported && len(q.orphans) > 0 {
+		q.r.event(q.cert, corev1.EventTypeWarning, v1alpha1.ReasonOrphan, "Resolve", fmt.Sprintf("attempt %s: %s (%s)", q.attempt.ID, q.orphans[0].Message, q.orphans[0].Outcome))
+	}
+}
+
+// issuerGone tells whether the attempt's issuer object no longer exists.
+func (q *resolution) issuerGone(ctx context.Context) bool {
+	_, err := lookupIssuer(ctx, q.r.Client, q.cert.Namespace, v1alpha1.IssuerReference{Kind: q.attempt.IssuerKind, Name: q.attempt.IssuerName})
+	return apierrors.IsNotFound(err)
+}
+
+// orphanPolicy is what the owner of the attempt's issuer says of orphans.
+func (q *resolution) orphanPolicy(ctx context.Context) v1alpha1.OrphanPolicy {
+	found, err := lookupIssuer(ctx, q.r.Client, q.cert.Namespace, v1alpha1.IssuerReference{Kind: q.attempt.IssuerKind, Name: q.attempt.IssuerName})
+	if err != nil || string(found.UID) != q.attempt.IssuerUID {
+		return v1alpha1.OrphansReport
+	}
+	return found.Spec.Orphans.Policy
+}
+
+// kin are the certificates that this operator already accounts for under the attempt's profile and name.
+type kin struct {
+	serials, ids []string
+	// attempting: another object has an open attempt that could have bought the same.
+	attempting bool
+}
+
+// kin gathers them from every DeviceCertificate of the profile, and from the Secrets of those that ask for the same name: a status can be
+// lost, a Secret says what it holds.
+func (q *resolution) kin(ctx context.Context) (kin, error) {
+	var k kin
+	list := &v1alpha1.DeviceCertificateList{}
+	if err := q.r.Client.List(ctx, list); err != nil {
+		return k, fmt.Errorf("list the certificates of the profile: %w", err)
+	}
+	for i := range list.Items {
+		c := &list.Items[i]
+		if c.Spec.EnrollmentProfileID != q.attempt.ProfileID && c.Status.Attempt == nil {
+			continue
+		}
+		k.addStatus(&c.Status)
+		if c.UID == q.cert.UID {
+			continue
+		}
+		other := c.Status.Attempt
+		k.attempting = k.attempting || other != nil && other.Host == q.attempt.Host && other.ProfileID == q.attempt.ProfileID && strings.EqualFold(other.CommonName, q.attempt.CommonName)
+		if strings.EqualFold(attributeValue(c.Spec.CertificateAttributes, attributeCommonName), q.attempt.CommonName) {
+			held, err := q.r.readSecret(ctx, &scope{cert: c, layout: tlssecret.LayoutOf(c), passwordsRead: true}, tlssecret.SecretName(c))
+			if err != nil {
+				return k, err
+			}
+			k.serials, k.ids = append(k.serials, held.Serial), append(k.ids, held.CertificateID)
+		}
+	}
+	k.serials, k.ids = append(k.serials, q.secret.Serial), append(k.ids, q.secret.CertificateID)
+	return k, nil
+}
+
+func (k *kin) addStatus(status *v1alpha1.DeviceCertificateStatus) {
+	k.serials, k.ids = append(k.serials, status.SerialNumber), append(k.ids, status.CertificateID)
+	for _, s := range status.Superseded {
+		k.serials, k.ids = append(k.serials, s.SerialNumber), append(k.ids, s.CertificateID)
+	}
+	for _, o := range status.Orphans {
+		k.serials, k.ids = append(k.serials, o.SerialNumber), append(k.ids, o.CertificateID)
+	}
+}
+
+// candidates are the inventory's records as the judgement needs them.
+func (k kin) candidates(attempt *v1alpha1.Attempt, records []trustmanager.Record) []plan.Candidate {
+	candidates := make([]plan.Candidate, 0, len(records))
+	for _, record := range records {
+		leaf := leafOf(record)
+		if leaf == nil {
+			continue // without its leaf nothing can be told of it
+		}
+		c := plan.Candidate{
+			CertificateID: record.ID, Serial: certs.SerialString(leaf), CommonName: leaf.Subject.CommonName,
+			KeyType: certs.KeyType(leaf.PublicKey), NotBefore: leaf.NotBefore,
+			Revoked: strings.EqualFold(record.Status, "REVOKED"), Marked: carries(leaf, attempt.ID),
+		}
+		if len(leaf.DNSNames) > 0 {
+			c.SANDigest = certs.SANDigest(leaf.DNSNames)
+		}
+		c.Accounted = record.ID != "" && slices.Contains(k.ids, record.ID) ||
+			slices.ContainsFunc(k.serials, func(serial string) bool { return certs.SameSerial(serial, c.Serial) })
+		candidates = append(candidates, c)
+	}
+	return candidates
+}
+
+// carries tells whether the leaf shows the attempt's id, as an issuer's markerAttribute makes it.
+func carries(leaf *x509.Certificate, attemptID string) bool {
+	if slices.Contains(leaf.DNSNames, attemptID) {
+		return true
+	}
+	return slices.ContainsFunc(leaf.Subject.Names, func(a pkix.AttributeTypeAndValue) bool { return a.Value == attemptID })
+}
+
+func leafOf(record trustmanager.Record) *x509.Certificate {
+	pool, err := certs.ParseCertificatesPEM([]byte(record.Body))
+	if err != nil || len(pool) == 0 {
+		return nil
+	}
+	return pool[0]
+}
+
+// leafFromInventory fetches a certificate that came inside a sealed bundle alone. The bundle exists nowhere else, so it is looked for
+// until the inventory must have it.
+func (r *DeviceCertificateReconciler) leafFromInventory(ctx context.Context, attempt *v1alpha1.Attempt, namespace, certificateID string) (certs.Bundle, error) {
+	id := attemptAccount(attempt, namespace)
+	end := r.Clock.Now().Add(r.Accounts.State(id).InventoryLag + resolveBound)
+	for delay := time.Second; ; delay = min(2*delay, time.Minute) {
+		var records []trustmanager.Record
+		err := r.Accounts.Call(ctx, id, func(ctx context.Context, c *trustmanager.Client) (err error) {
+			records, _, err = c.SearchAll(ctx, trustmanager.SearchQuery{ProfileID: attempt.ProfileID, CommonName: attempt.CommonName}, maxInventory)
+			return err
+		})
+		for _, record := range records {
+			if record.ID == certificateID {
+				return bundleOf(record)
+			}
+		}
+		if r.Clock.Now().After(end) {
+			return certs.Bundle{}, fmt.Errorf("the answer held no certificate, and the inventory does not show %s: use format %s (%w)", certificateID, v1alpha1.FormatCertEncryptedKeyOnly, err)
+		}
+		<-r.Clock.After(delay)
+	}
+}
+
+func bundleOf(record trustmanager.Record) (certs.Bundle, error) {
+	pool, err := certs.ParseCertificatesPEM([]byte(record.Body + "\n" + strings.Join(record.Chain, "\n")))
+	if err != nil {
+		return certs.Bundle{}, fmt.Errorf("certificate %s in the inventory: %w", record.ID, err)
+	}
+	return certs.Assemble(nil, pool)
+}
+
+// attemptAccount is the account an attempt was made with.
+func attemptAccount(attempt *v1alpha1.Attempt, namespace string) account.ID {
+	id := account.ID{Kind: attempt.IssuerKind, Namespace: namespace, Name: attempt.IssuerName}
+	if id.Kind == v1alpha1.KindClusterDeviceIssuer {
+		id.Namespace = ""
+	}
+	return id
+}

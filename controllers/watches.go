@@ -1,0 +1,134 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"maps"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+	"github.com/devicecert/devicecert-operator/internal/tlssecret"
+)
+
+// issuerChanged passes changes of an issuer's spec. That its account became ready is told by the account to those that wait for it; an
+// issuer that appears or is edited concerns those that could not wait yet.
+func issuerChanged() builder.Predicates {
+	return builder.WithPredicates(predicate.GenerationChangedPredicate{})
+}
+
+// labelsChanged passes changes of labels, which grants select namespaces by.
+func labelsChanged() builder.Predicates {
+	return builder.WithPredicates(predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		DeleteFunc: func(event.DeleteEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return !maps.Equal(e.ObjectOld.GetLabels(), e.ObjectNew.GetLabels())
+		},
+	})
+}
+
+// Indexes of the cache: by the issuer an object names, and by every Secret it keeps its pair in or takes a password or key from.
+const (
+	indexIssuer  = "issuer"
+	indexSecrets = "secrets"
+)
+
+func setupIndexes(ctx context.Context, indexer client.FieldIndexer) error {
+	err := indexer.IndexField(ctx, &v1alpha1.DeviceCertificate{}, indexIssuer, func(o client.Object) []string {
+		c, ok := o.(*v1alpha1.DeviceCertificate)
+		if !ok {
+			return nil
+		}
+		return []string{issuerKey(c.Spec.IssuerRef.Kind, c.Spec.IssuerRef.Name)}
+	})
+	if err != nil {
+		return fmt.Errorf("index certificates by issuer: %w", err)
+	}
+	err = indexer.IndexField(ctx, &v1alpha1.DeviceCertificate{}, indexSecrets, func(o client.Object) []string {
+		c, ok := o.(*v1alpha1.DeviceCertificate)
+		if !ok {
+			return nil
+		}
+		return append(referencedSecrets(&c.Spec), tlssecret.SecretName(c))
+	})
+	if err != nil {
+		return fmt.Errorf("index certificates by Secret: %w", err)
+	}
+	return nil
+}
+
+func issuerKey(kind v1alpha1.IssuerKind, name string) string { return string(kind) + "/" + name }
+
+// referencedSecrets are the Secrets the spec takes passwords and keys from.
+func referencedSecrets(spec *v1alpha1.DeviceCertificateSpec) []string {
+	var names []string
+	if o := spec.Secret.Outputs; o != nil {
+		if o.PKCS12 != nil {
+			names = append(names, o.PKCS12.PasswordSecretRef.Name)
+		}
+		if o.JKS != nil {
+			names = append(names, o.JKS.PasswordSecretRef.Name)
+		}
+	}
+	if e := spec.PrivateKey.Encryption; e != nil {
+		if e.CertificateRef != nil && e.CertificateRef.Kind != v1alpha1.ObjectKindConfigMap {
+			names = append(names, e.CertificateRef.Name)
+		}
+		if e.DecryptionKeyRef != nil {
+			names = append(names, e.DecryptionKeyRef.Name)
+		}
+	}
+	return names
+}
+
+// certificatesOfIssuer finds the objects that name an issuer.
+func (r *DeviceCertificateReconciler) certificatesOfIssuer(kind v1alpha1.IssuerKind) handler.MapFunc {
+	return func(ctx context.Context, issuer client.Object) []reconcile.Request {
+		return requestsOf(r.find(ctx, issuer.GetNamespace(), client.MatchingFields{indexIssuer: issuerKey(kind, issuer.GetName())}))
+	}
+}
+
+// certificatesOfNamespace finds the objects of a namespace.
+func (r *DeviceCertificateReconciler) certificatesOfNamespace(ctx context.Context, namespace client.Object) []reconcile.Request {
+	return requestsOf(r.find(ctx, namespace.GetName()))
+}
+
+// certificatesOfSecret finds the objects that keep their pair in a Secret or take something from it. The Secret's own annotation is not
+// asked: an edit may have removed it.
+func (r *DeviceCertificateReconciler) certificatesOfSecret(ctx context.Context, secret client.Object) []reconcile.Request {
+	found := r.find(ctx, secret.GetNamespace(), client.MatchingFields{indexSecrets: secret.GetName()})
+	for i := range found {
+		if tlssecret.SecretName(&found[i]) != secret.GetName() {
+			r.memory.distrust(found[i].UID) // what was read from it may be of yesterday
+		}
+	}
+	return requestsOf(found)
+}
+
+// find lists objects from the cache, read only. An empty namespace means all.
+func (r *DeviceCertificateReconciler) find(ctx context.Context, namespace string, matching ...client.ListOption) []v1alpha1.DeviceCertificate {
+	list := &v1alpha1.DeviceCertificateList{}
+	options := append(matching, client.InNamespace(namespace), client.UnsafeDisableDeepCopy)
+	if err := r.Client.List(ctx, list, options...); err != nil {
+		return nil // only the cache is read, and it is synced before anything is watched
+	}
+	return list.Items
+}
+
+func requestsOf(found []v1alpha1.DeviceCertificate) []reconcile.Request {
+	requests := make([]reconcile.Request, 0, len(found))
+	for i := range found {
+		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: found[i].Namespace, Name: found[i].Name}})
+	}
+	return requests
+}
