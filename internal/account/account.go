@@ -30,7 +30,7 @@ type account struct {
 	inFlight, calls, granted int
 }
 
-func (a *account) version() string { return a.connection.version() }
+func (a *account) version() string { return a.connection.Version() }
 
 func (a *account) waiting() int {
 	n := a.granted
@@ -97,8 +97,8 @@ func (a *account) skewed() bool {
 func (a *account) state(now time.Time) State {
 	c := a.connection
 	s := State{
-		Known: true, Suspended: c.Suspended, Host: c.Host, Version: c.version(),
-		CanEnroll: a.canEnroll(), CanSearch: c.CanSearch == v1alpha1.CapabilityYes, CanRevoke: c.CanRevoke != v1alpha1.CapabilityNo,
+		Known: true, Suspended: c.Suspended, Host: c.Host, Version: c.Version(),
+		CanEnroll: a.canEnroll(), CanSearch: c.CanSearch != v1alpha1.CapabilityNo, CanRevoke: c.CanRevoke != v1alpha1.CapabilityNo,
 		RequestTimeout: c.timeout(), InventoryLag: c.inventoryLag(),
 		InFlight: a.inFlight + a.calls, Waiting: a.waiting(),
 	}

@@ -36,7 +36,7 @@ type Wait struct {
 
 // Acquire gives leave for one request that buys, without blocking. Without a lease the request waits in a heap, also when the issuer
 // is unknown, suspended or not ready, and Options.Wake is told its key when its turn has come; it then has five seconds to acquire
-// again. Whoever waits for anything else than this issuer should Withdraw.
+// again.
 func (r *Registry) Acquire(id ID, req Request) (*Lease, Wait) {
 	r.mu.Lock()
 	defer r.release()
@@ -51,6 +51,16 @@ func (r *Registry) Acquire(id ID, req Request) (*Lease, Wait) {
 		return r.claim(w), Wait{}
 	}
 	return nil, w.lane.wait(w, now)
+}
+
+// Await lets a request wait without asking for a lease yet, for those who saw that the issuer is not ready: they are woken when it is
+// their turn.
+func (r *Registry) Await(id ID, req Request) {
+	r.mu.Lock()
+	defer r.release()
+	a := r.account(id)
+	r.enqueue(a.lanes.lane(a, req.ProfileID, req.Format), req)
+	r.dispatch(a.gate)
 }
 
 // enqueue puts a request in its lane, or updates the one that waits there. The lock is held.

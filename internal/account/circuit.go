@@ -145,8 +145,8 @@ func (r *Registry) open(a *account, v verdict) {
 	c.status = v.failure.HTTPStatus
 	c.reason, c.message = Explain(v.failure)
 	if !a.connection.probeable() {
-		c.retryAt = now.Add(backoff(c.trials, a.id.String()))
 		c.trials++
+		c.retryAt = now.Add(Backoff(a.id, c.trials))
 	}
 	if !c.open {
 		c.open = true
@@ -165,10 +165,11 @@ func (a *account) rampUp() {
 	}
 }
 
-// backoff doubles from firstBackoff to longestBackoff with up to a tenth more, by seed.
-func backoff(failures int, seed string) time.Duration {
-	delay := min(firstBackoff<<min(failures, 16), longestBackoff)
-	return delay + renewal.Jitter(delay/10, fmt.Sprint(seed, failures))
+// Backoff is the delay after a number of failed trials or probes in a row: from five seconds doubling to five minutes, with up to a
+// tenth more that depends on the issuer.
+func Backoff(id ID, failures int) time.Duration {
+	delay := min(firstBackoff<<min(max(failures-1, 0), 16), longestBackoff)
+	return delay + renewal.Jitter(delay/10, fmt.Sprint(id, failures))
 }
 
 // Explain puts a failed request into a reason and a message for an issuer: what is wrong and what to check.

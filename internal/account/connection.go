@@ -73,7 +73,7 @@ func (r *Registry) Update(id ID, c Connection) error {
 	a := r.account(id)
 	first := !a.known
 	client, err := a.client, error(nil)
-	if first || a.version() != c.version() {
+	if first || a.version() != c.Version() {
 		client, err = r.newClient(c)
 	}
 	if err != nil {
@@ -137,8 +137,8 @@ func (r *Registry) newClient(c Connection) (*trustmanager.Client, error) {
 	})
 }
 
-// version identifies the issuer object, its spec and its credential.
-func (c Connection) version() string {
+// Version identifies the issuer object, its spec and its credential.
+func (c Connection) Version() string {
 	return fmt.Sprintf("%s.%d.%s", c.UID, c.Generation, c.CredentialVersion)
 }
 

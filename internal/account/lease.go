@@ -88,7 +88,7 @@ func (r *Registry) learn(l *Lease, o Outcome) {
 		l.lane.blocked, l.lane.proven = &blocked, false
 		r.probes = append(r.probes, a.id)
 	case o.Issued:
-		if l.lane.blocked != nil {
+		if l.lane.blocked != nil || a.canEnroll() != v1alpha1.CapabilityYes {
 			r.probes = append(r.probes, a.id)
 		}
 		l.lane.blocked, l.lane.proven = nil, true
