@@ -5,7 +5,8 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// DeviceCertificateStatus is the operator's notebook about one DeviceCertificate.
+// DeviceCertificateStatus is the operator's notebook about one DeviceCertificate. Everything in it is bounded (see MaxMessageLength and its
+// neighbours); what does not fit is cut or left out, so that a vendor's odd answer cannot keep a status from being written.
 type DeviceCertificateStatus struct {
 	// observedGeneration is the last generation of the spec that this status speaks of; -1 until the object was seen.
 	// +kubebuilder:default=-1
@@ -13,7 +14,7 @@ type DeviceCertificateStatus struct {
 	// +kubebuilder:validation:Maximum=9007199254740991
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// conditions: Ready, Reconciling, Stalled, Issuing, RenewalFailing, SecretInSync, Suspended and others, as documented by their constants.
+	// conditions are Ready, always present, and Reconciling, Stalled, Issuing, RenewalFailing, SecretInSync, Suspended and others as they apply.
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
@@ -40,12 +41,12 @@ type DeviceCertificateStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	FingerprintSHA256 string `json:"fingerprintSHA256,omitempty"`
-	// subject of the certificate in the Secret.
+	// subject of the certificate in the Secret, cut to 2048 characters.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	// +optional
 	Subject string `json:"subject,omitempty"`
-	// dnsNames of the certificate in the Secret, at most 20.
+	// dnsNames of the certificate in the Secret, the first 20.
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=20
 	// +kubebuilder:validation:items:MinLength=1
@@ -138,7 +139,7 @@ type Attempt struct {
 	// +kubebuilder:validation:Maximum=9007199254740991
 	// +required
 	Generation int64 `json:"generation"`
-	// issuerKind, issuerName and issuerUID name the issuer object.
+	// issuerKind is the issuer object's kind.
 	// +required
 	IssuerKind IssuerKind `json:"issuerKind,omitempty"`
 	// issuerName is the issuer object's name.
@@ -219,7 +220,7 @@ type Attempt struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	FailureReason string `json:"failureReason,omitempty"`
-	// failure says why the attempt is being resolved, in words for a person.
+	// failure says why the attempt is being resolved, in words for a person, at most 2048 characters.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	// +optional
@@ -269,7 +270,7 @@ type Failures struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	Reason string `json:"reason,omitempty"`
-	// message of the failure, as on the condition.
+	// message of the failure, as on the condition, cut to 2048 characters.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	// +optional
@@ -327,12 +328,12 @@ type Orphan struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	CertificateID string `json:"certificateID,omitempty"`
-	// serialNumber, when it was found.
+	// serialNumber of the certificate, when it was found.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	SerialNumber string `json:"serialNumber,omitempty"`
-	// profileID, commonName and the window are what to search the vendor's inventory for.
+	// profileID is the enrollment profile. With commonName and the window it is what to search the vendor's inventory for.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	// +required
@@ -353,7 +354,7 @@ type Orphan struct {
 	// outcome says what became of it.
 	// +required
 	Outcome OrphanOutcome `json:"outcome,omitempty"`
-	// message says why it was not revoked and what a person can do.
+	// message says why it was not revoked and what a person can do, in at most 2048 characters.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	// +optional

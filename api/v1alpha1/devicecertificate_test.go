@@ -4,6 +4,7 @@
 package v1alpha1_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -401,6 +402,54 @@ func TestSpecAndStatusAreWrittenApart(t *testing.T) {
 	}
 	if certificate.Status.SecretName != "gateway-tls" || !certificate.Spec.Suspend || certificate.Generation != 2 {
 		t.Errorf("an update changed more or less than the spec: %+v", certificate)
+	}
+}
+
+func TestWhatGoWritesIsWhatGoReads(t *testing.T) {
+	now := metav1.NewTime(time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC))
+	certificate := &v1alpha1.DeviceCertificate{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "gateway-", Namespace: namespace},
+		Spec: v1alpha1.DeviceCertificateSpec{
+			IssuerRef:             v1alpha1.IssuerReference{Name: "digicert"},
+			EnrollmentProfileID:   "IOT_00000000-0000-0000-0000-000000000001",
+			CertificateAttributes: []v1alpha1.Attribute{{ID: "san.dns_name", Values: []string{"a.example"}}},
+			Renewal:               v1alpha1.Renewal{RenewBefore: &metav1.Duration{Duration: 36*time.Hour + 30*time.Minute}},
+		},
+	}
+	if err := api.Create(t.Context(), certificate); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := api.Delete(context.Background(), certificate); err != nil {
+			t.Error(err)
+		}
+	})
+
+	certificate.Status = v1alpha1.DeviceCertificateStatus{
+		ObservedGeneration: 1,
+		Conditions: []metav1.Condition{{
+			Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonIssuing, Message: "buying", LastTransitionTime: now,
+		}},
+		NotAfter: &now,
+		Attempt: &v1alpha1.Attempt{
+			ID: "a", Kind: v1alpha1.AttemptEnroll, Generation: 1, IssuerKind: v1alpha1.KindDeviceIssuer, IssuerName: "digicert",
+			Host: "one.digicert.com", ProfileID: "IOT_1", SecretName: "gateway", IssuanceHash: "v1:0", StartedAt: now,
+		},
+		Failures:   &v1alpha1.Failures{},
+		Superseded: []v1alpha1.SupersededCertificate{{SerialNumber: "01", NotAfter: now, SupersededAt: now}},
+		Orphans: []v1alpha1.Orphan{{
+			AttemptID: "a", ProfileID: "IOT_1", WindowStart: now, WindowEnd: now, Outcome: v1alpha1.OrphanReported,
+		}},
+	}
+	written := certificate.DeepCopy()
+	if err := api.Status().Update(t.Context(), certificate); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(written.Spec, certificate.Spec); diff != "" {
+		t.Errorf("spec (-written +read):\n%s", diff)
+	}
+	if diff := cmp.Diff(written.Status, certificate.Status); diff != "" {
+		t.Errorf("status (-written +read):\n%s", diff)
 	}
 }
 

@@ -13,7 +13,7 @@ type IssuerStatus struct {
 	// +kubebuilder:validation:Maximum=9007199254740991
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// conditions: Ready, Reconciling, Stalled and Suspended.
+	// conditions are Ready, always present, and Reconciling, Stalled and Suspended as they apply.
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16

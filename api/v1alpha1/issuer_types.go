@@ -134,7 +134,7 @@ type IssuerLimits struct {
 	// +kubebuilder:validation:Maximum=256
 	// +optional
 	MaxConcurrent int32 `json:"maxConcurrent,omitempty"`
-	// issuancesPerDay, enrollments and renewals together, 1 to 1000000. Renewals that become urgent pass it. To stop buying use suspend.
+	// issuancesPerDay bounds enrollments and renewals together, 1 to 1000000. Renewals that become urgent pass it. To stop buying use suspend.
 	// Default: 5000.
 	// +kubebuilder:default=5000
 	// +kubebuilder:validation:Minimum=1

@@ -47,6 +47,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: failure
       type:
         scalar: string
+    - name: failureReason
+      type:
+        scalar: string
     - name: generation
       type:
         scalar: numeric

@@ -22,7 +22,7 @@ type AttemptApplyConfiguration struct {
 	Kind *apiv1alpha1.AttemptKind `json:"kind,omitempty"`
 	// generation of the spec that is bought.
 	Generation *int64 `json:"generation,omitempty"`
-	// issuerKind, issuerName and issuerUID name the issuer object.
+	// issuerKind is the issuer object's kind.
 	IssuerKind *apiv1alpha1.IssuerKind `json:"issuerKind,omitempty"`
 	// issuerName is the issuer object's name.
 	IssuerName *string `json:"issuerName,omitempty"`
@@ -54,7 +54,9 @@ type AttemptApplyConfiguration struct {
 	RequestID *string `json:"requestID,omitempty"`
 	// certificateID is known once the vendor answered with one; it proves that the certificate is ours.
 	CertificateID *string `json:"certificateID,omitempty"`
-	// failure says why the attempt is being resolved, in words for a person.
+	// failureReason is the reason that goes with failure.
+	FailureReason *string `json:"failureReason,omitempty"`
+	// failure says why the attempt is being resolved, in words for a person, at most 2048 characters.
 	Failure *string `json:"failure,omitempty"`
 }
 
@@ -213,6 +215,14 @@ func (b *AttemptApplyConfiguration) WithRequestID(value string) *AttemptApplyCon
 // If called multiple times, the CertificateID field is set to the value of the last call.
 func (b *AttemptApplyConfiguration) WithCertificateID(value string) *AttemptApplyConfiguration {
 	b.CertificateID = &value
+	return b
+}
+
+// WithFailureReason sets the FailureReason field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the FailureReason field is set to the value of the last call.
+func (b *AttemptApplyConfiguration) WithFailureReason(value string) *AttemptApplyConfiguration {
+	b.FailureReason = &value
 	return b
 }
 

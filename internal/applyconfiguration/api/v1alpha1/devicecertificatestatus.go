@@ -13,11 +13,12 @@ import (
 // DeviceCertificateStatusApplyConfiguration represents a declarative configuration of the DeviceCertificateStatus type for use
 // with apply.
 //
-// DeviceCertificateStatus is the operator's notebook about one DeviceCertificate.
+// DeviceCertificateStatus is the operator's notebook about one DeviceCertificate. Everything in it is bounded (see MaxMessageLength and its
+// neighbours); what does not fit is cut or left out, so that a vendor's odd answer cannot keep a status from being written.
 type DeviceCertificateStatusApplyConfiguration struct {
 	// observedGeneration is the last generation of the spec that this status speaks of; -1 until the object was seen.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
-	// conditions: Ready, Reconciling, Stalled, Issuing, RenewalFailing, SecretInSync, Suspended and others, as documented by their constants.
+	// conditions are Ready, always present, and Reconciling, Stalled, Issuing, RenewalFailing, SecretInSync, Suspended and others as they apply.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// certificateID is the vendor's id of the certificate in the Secret.
 	CertificateID *string `json:"certificateID,omitempty"`
@@ -27,9 +28,9 @@ type DeviceCertificateStatusApplyConfiguration struct {
 	SerialNumber *string `json:"serialNumber,omitempty"`
 	// fingerprintSHA256 of the certificate in the Secret: lower-case hex.
 	FingerprintSHA256 *string `json:"fingerprintSHA256,omitempty"`
-	// subject of the certificate in the Secret.
+	// subject of the certificate in the Secret, cut to 2048 characters.
 	Subject *string `json:"subject,omitempty"`
-	// dnsNames of the certificate in the Secret, at most 20.
+	// dnsNames of the certificate in the Secret, the first 20.
 	DNSNames []string `json:"dnsNames,omitempty"`
 	// keyType as issued, in the vendor's words.
 	KeyType *string `json:"keyType,omitempty"`

@@ -33,7 +33,7 @@ type FailuresApplyConfiguration struct {
 	IssuerVersion *string `json:"issuerVersion,omitempty"`
 	// reason of the failure, as on the condition.
 	Reason *string `json:"reason,omitempty"`
-	// message of the failure, as on the condition.
+	// message of the failure, as on the condition, cut to 2048 characters.
 	Message *string `json:"message,omitempty"`
 	// terminal failures wait for the user or for hours, not for minutes.
 	Terminal *bool `json:"terminal,omitempty"`

@@ -16,7 +16,7 @@ type IssuerLimitsApplyConfiguration struct {
 	Burst *int32 `json:"burst,omitempty"`
 	// maxConcurrent requests in flight, 1 to 256. Default: 8.
 	MaxConcurrent *int32 `json:"maxConcurrent,omitempty"`
-	// issuancesPerDay, enrollments and renewals together, 1 to 1000000. Renewals that become urgent pass it. To stop buying use suspend.
+	// issuancesPerDay bounds enrollments and renewals together, 1 to 1000000. Renewals that become urgent pass it. To stop buying use suspend.
 	// Default: 5000.
 	IssuancesPerDay *int32 `json:"issuancesPerDay,omitempty"`
 }

@@ -17,7 +17,7 @@ import (
 type IssuerStatusApplyConfiguration struct {
 	// observedGeneration is the last generation of the spec that this status speaks of; -1 until the object was seen.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
-	// conditions: Ready, Reconciling, Stalled and Suspended.
+	// conditions are Ready, always present, and Reconciling, Stalled and Suspended as they apply.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// capabilities of the credential, probed once for each version of it.
 	Capabilities *CapabilitiesApplyConfiguration `json:"capabilities,omitempty"`

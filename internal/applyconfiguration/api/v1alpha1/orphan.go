@@ -19,9 +19,9 @@ type OrphanApplyConfiguration struct {
 	AttemptID *string `json:"attemptID,omitempty"`
 	// certificateID is the vendor's id, when it was found.
 	CertificateID *string `json:"certificateID,omitempty"`
-	// serialNumber, when it was found.
+	// serialNumber of the certificate, when it was found.
 	SerialNumber *string `json:"serialNumber,omitempty"`
-	// profileID, commonName and the window are what to search the vendor's inventory for.
+	// profileID is the enrollment profile. With commonName and the window it is what to search the vendor's inventory for.
 	ProfileID *string `json:"profileID,omitempty"`
 	// commonName asked for.
 	CommonName *string `json:"commonName,omitempty"`
@@ -31,7 +31,7 @@ type OrphanApplyConfiguration struct {
 	WindowEnd *v1.Time `json:"windowEnd,omitempty"`
 	// outcome says what became of it.
 	Outcome *apiv1alpha1.OrphanOutcome `json:"outcome,omitempty"`
-	// message says why it was not revoked and what a person can do.
+	// message says why it was not revoked and what a person can do, in at most 2048 characters.
 	Message *string `json:"message,omitempty"`
 }
 
