@@ -46,8 +46,8 @@ type Options struct {
 	APIServerFlags map[string]string
 }
 
-// ControlPlane is a running control plane. Its methods may be called from several goroutines, Stop
-// only once.
+// ControlPlane is a running control plane. Config and the methods that return a fixed path may be
+// called from several goroutines, the others from one at a time, and Stop once.
 type ControlPlane struct {
 	binDir  string
 	workDir string

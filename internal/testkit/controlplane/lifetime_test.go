@@ -94,6 +94,24 @@ func TestStopEndsTheProcessesAndKeepsANamedFolder(t *testing.T) {
 	}
 }
 
+func TestStopReportsAControllerManagerThatHadDied(t *testing.T) {
+	workDir := t.TempDir()
+	plane, err := controlplane.Start(t.Context(), controlplane.Options{WorkDir: workDir, ControllerManager: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	process := processOf(t, filepath.Join(workDir, "programs", "kube-controller-manager.pid"))
+	if err := syscall.Kill(process, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	await(t.Context(), t, "the controller manager to be gone", func(context.Context) (bool, error) {
+		return errors.Is(syscall.Kill(process, 0), syscall.ESRCH), nil
+	})
+	if err := plane.Stop(); err == nil || !strings.Contains(err.Error(), "stop kube-controller-manager") {
+		t.Errorf("stop: got %v, want a word about the dead controller manager", err)
+	}
+}
+
 func TestAServerThatDoesNotStartIsExplainedByItsLog(t *testing.T) {
 	workDir := t.TempDir()
 	_, err := controlplane.Start(t.Context(), controlplane.Options{
@@ -126,15 +144,21 @@ func processesOf(t *testing.T, workDir string) []int {
 	}
 	var processes []int
 	for _, file := range files {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		process, err := strconv.Atoi(strings.TrimSpace(string(content)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		processes = append(processes, process)
+		processes = append(processes, processOf(t, file))
 	}
 	return processes
+}
+
+// processOf returns the process id that a file holds.
+func processOf(t *testing.T, file string) int {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	process, err := strconv.Atoi(strings.TrimSpace(string(content)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return process
 }

@@ -65,13 +65,19 @@ func (p *process) exited() bool {
 	}
 }
 
-// stop ends the process and returns an error if it had died before or had to be killed.
+// stop ends the process and returns an error if it had ended before or had to be killed.
 func (p *process) stop() error {
-	died := p.exited()
+	if p.exited() {
+		return fmt.Errorf("stop %s: it had ended before: %w", p.name, p.err)
+	}
 	p.terminate()
 	<-p.ended
-	if exit := (*exec.ExitError)(nil); died || errors.As(p.err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL {
-		return fmt.Errorf("stop %s: %w", p.name, p.err)
+	var exit *exec.ExitError
+	if !errors.As(p.err, &exit) {
+		return nil // it ended with status 0; Wait then returns the context's error
+	}
+	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signal() == syscall.SIGKILL {
+		return fmt.Errorf("stop %s: it did not end within %s and was killed", p.name, stopTimeout)
 	}
 	return nil
 }
