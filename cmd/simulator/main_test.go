@@ -53,7 +53,17 @@ func program(ctx context.Context, arguments ...string) *exec.Cmd {
 type process struct {
 	command *exec.Cmd
 	urls    map[string]string // api, clientauth, admin, ca of the ready line
-	log     *bytes.Buffer
+	logPath string
+}
+
+// log is what the program has written to standard error so far.
+func (p *process) log(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(p.logPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func launch(t *testing.T, dataDir string, arguments ...string) *process {
@@ -62,8 +72,13 @@ func launch(t *testing.T, dataDir string, arguments ...string) *process {
 		"--config", sample, "--data-dir", dataDir,
 		"--listen", "127.0.0.1:0", "--clientauth-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
 	}, arguments...)
-	p := &process{command: program(context.Background(), arguments...), urls: map[string]string{}, log: &bytes.Buffer{}}
-	p.command.Stderr = p.log
+	p := &process{command: program(context.Background(), arguments...), urls: map[string]string{}, logPath: filepath.Join(t.TempDir(), "log")}
+	log, err := os.Create(p.logPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	p.command.Stderr = log
 	output, err := p.command.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +94,7 @@ func launch(t *testing.T, dataDir string, arguments ...string) *process {
 	})
 	line, err := bufio.NewReader(output).ReadString('\n')
 	if err != nil || !strings.HasPrefix(line, "simulator ready ") {
-		t.Fatalf("ready line %q, %v\n%s", line, err, p.log)
+		t.Fatalf("ready line %q, %v\n%s", line, err, p.log(t))
 	}
 	for _, pair := range strings.Fields(line)[2:] {
 		name, value, _ := strings.Cut(pair, "=")
@@ -221,7 +236,7 @@ func TestSIGTERMEndsTheProgramCleanlyEvenWithAHeldRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := p.command.Wait(); err != nil {
-		t.Errorf("exit: %v\n%s", err, p.log)
+		t.Errorf("exit: %v\n%s", err, p.log(t))
 	}
 	if err := <-held; err == nil {
 		t.Error("the held request was answered")
@@ -230,8 +245,6 @@ func TestSIGTERMEndsTheProgramCleanlyEvenWithAHeldRequest(t *testing.T) {
 
 func waitForHit(t *testing.T, admin string) {
 	t.Helper()
-	ticker := time.NewTicker(5 * time.Millisecond)
-	defer ticker.Stop()
 	for range 2000 {
 		response, err := http.Get(admin + "/faults")
 		if err != nil {
@@ -242,7 +255,7 @@ func waitForHit(t *testing.T, admin string) {
 		if strings.Contains(string(text), `"hits": 1`) {
 			return
 		}
-		<-ticker.C
+		<-time.After(5 * time.Millisecond)
 	}
 	t.Fatal("no request met the fault")
 }
@@ -269,8 +282,8 @@ func TestTheSampleCredentialsOpenTheirProfiles(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if p.log.Len() != 0 {
-		t.Errorf("--quiet logs: %s", p.log)
+	if log := p.log(t); log != "" {
+		t.Errorf("--quiet logs: %s", log)
 	}
 }
 
@@ -296,7 +309,7 @@ func TestTheExamplesOfTheDocumentationWork(t *testing.T) {
 	command.Dir = folder
 	output, err := command.CombinedOutput()
 	if err != nil {
-		t.Fatalf("%v\n%s\n%s", err, output, p.log)
+		t.Fatalf("%v\n%s\n%s", err, output, p.log(t))
 	}
 	for _, want := range []string{"gw-17.pem: OK", "no answer, as scripted", "503, as switched", "is revoked already"} {
 		if !strings.Contains(string(output), want) {

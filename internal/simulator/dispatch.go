@@ -107,9 +107,9 @@ func (s *Server) routes() http.Handler {
 func (s *Server) verbs(verbs map[string]operation) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &call{request: r}
-		op, ok := verbs[r.Method]
+		op, problem := operationFor(verbs, r)
 		logged := s.requests.arrived(r, op.name, s.now())
-		answer := s.answer(ok, len(verbs) > 0, op, c, logged)
+		answer := s.answer(op, problem, c, logged)
 		if answer.misdeliver == nil || answer.misdeliver.Action != ActionDrop {
 			s.requests.update(logged, func(entry *Request) { entry.Status = answer.status })
 		}
@@ -120,19 +120,28 @@ func (s *Server) verbs(verbs map[string]operation) http.Handler {
 	})
 }
 
-// answer takes a request to its reply.
-func (s *Server) answer(verbKnown, pathKnown bool, op operation, c *call, logged uint64) reply {
+// operationFor finds the operation of a request, or the refusal of an unknown path or verb.
+func operationFor(verbs map[string]operation, r *http.Request) (operation, error) {
+	op, ok := verbs[r.Method]
+	switch {
+	case ok:
+		return op, nil
+	case len(verbs) == 0:
+		return operation{}, refuse(http.StatusNotFound, codeRouteNotFound, "the stand-in has no %s", r.URL.Path)
+	}
+	return operation{}, refuse(http.StatusMethodNotAllowed, codeMethod, "%s is not allowed here", r.Method)
+}
+
+// answer takes a request to its reply. problem is why there is no operation.
+func (s *Server) answer(op operation, problem error, c *call, logged uint64) reply {
 	switch s.Switches().Mode {
 	case ModeDrop:
 		return reply{misdeliver: &Fault{Action: ActionDrop}}
 	case ModeUnavailable:
 		return refusalReply(refuse(http.StatusServiceUnavailable, codeUnavailable, "the service is down for maintenance"))
 	}
-	switch {
-	case !pathKnown:
-		return refusalReply(refuse(http.StatusNotFound, codeRouteNotFound, "the stand-in has no %s", c.request.URL.Path))
-	case !verbKnown:
-		return refusalReply(refuse(http.StatusMethodNotAllowed, codeMethod, "%s is not allowed here", c.request.Method))
+	if problem != nil {
+		return refusalReply(problem)
 	}
 	if err := s.admit(op, c); err != nil {
 		return refusalReply(err)

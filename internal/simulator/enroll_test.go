@@ -277,6 +277,42 @@ func TestAttributesArriveInTheCertificateAndTheLedger(t *testing.T) {
 	eventually(t, "the answer is noted", func() bool { return d.server.Ledger()[0].Answered })
 }
 
+func TestOpenSSLShowsEveryAttributeWhereItBelongs(t *testing.T) {
+	where := map[string]struct{ value, want string }{
+		"subject.common_name":       {"gw", "CN=gw"},
+		"subject.organization_name": {"Example", "O=Example"},
+		"subject.organization_unit": {"Edge", "OU=Edge"},
+		"subject.country":           {"CH", "C=CH"},
+		"subject.state":             {"Bern", "ST=Bern"},
+		"subject.locality":          {"Thun", "L=Thun"},
+		"subject.serial_number":     {"S-1", "serialNumber=S-1"},
+		"subject.user_id":           {"u-1", "UID=u-1"},
+		"san.dns_name":              {"gw.example", "DNS:gw.example"},
+		"san.ip_address":            {"2001:db8::1", "IP Address:2001:DB8:0:0:0:0:0:1"},
+		"san.email":                 {"gw@example.org", "email:gw@example.org"},
+		"san.uri":                   {"urn:dev:gw", "URI:urn:dev:gw"},
+		"signature_algorithm":       {"match_issuer", "ecdsa-with-SHA256"},
+	}
+	var fields []simulator.Field
+	var attributes []object
+	for id, a := range where {
+		fields = append(fields, simulator.Field{ID: id})
+		attributes = append(attributes, attribute(id, a.value))
+	}
+	d := start(t, account(profile(func(p *simulator.Profile) { p.CertificateFields = append(fields, simulator.Field{ID: "no.such_place"}) })))
+	folder := t.TempDir()
+	write(t, folder, "c.pem", []byte(d.enroll(request("gw").with("certificate_profile_attributes", attributes)).PEM))
+	text := openssl(t, folder, "x509", "-in", "c.pem", "-noout", "-text", "-nameopt", "sep_comma_plus")
+	for id, a := range where {
+		if !strings.Contains(text, a.want) {
+			t.Errorf("%s: no %q in\n%s", id, a.want, text)
+		}
+	}
+	for id, bad := range map[string]string{"no.such_place": "x", "san.uri": "gw", "san.dns_name": "gäteway", "signature_algorithm": "md5WithRSA"} {
+		d.refused(400, "invalid_input", "POST", enrollPath, request("gw").with("certificate_profile_attributes", []object{attribute(id, bad)}).String())
+	}
+}
+
 func TestValidityFollowsTheProfileAndIsBackdated(t *testing.T) {
 	clock := newCalendar()
 	backdate := simulator.Duration(10 * time.Second)

@@ -79,7 +79,7 @@ func (s *Server) Start(addresses Addresses) (*Running, error) {
 }
 
 func (r *Running) serve(address string, config *tls.Config, handler http.Handler) (string, error) {
-	listener, err := net.Listen("tcp", address)
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return "", fmt.Errorf("listen on %s: %w", address, err)
 	}

@@ -190,3 +190,19 @@ func TestNothingIsLeftRunningAfterClose(t *testing.T) {
 	}
 	goleak.VerifyNone(t, before)
 }
+
+func TestACertificateThatCannotBeCommittedIsNotAnswered(t *testing.T) {
+	d := start(t, account(func(c *simulator.Config) { c.LedgerPath = filepath.Join(t.TempDir(), "ledger.db") }))
+	d.enroll(request("gw"))
+	eventually(t, "the answer is noted", func() bool { return d.server.Summary().Total.Unanswered == 0 })
+	if err := d.server.Close(); err != nil { // the disk is gone, so to say
+		t.Fatal(err)
+	}
+	for range 2 {
+		d.refused(500, "internal_error", "POST", enrollPath, request("gw").String())
+	}
+	if n := len(d.server.Ledger()); n != 1 {
+		t.Errorf("%d certificates", n)
+	}
+	d.refused(500, "internal_error", "PUT", enrollPath+"/"+d.server.Ledger()[0].CertificateID+"/revoke", `{"reason":"unspecified"}`)
+}
