@@ -158,6 +158,28 @@ func TestRevokeWorksOnceAndOnlyForDocumentedReasons(t *testing.T) {
 	d.refused(404, "entity_not_found", "PUT", enrollPath+"/"+d.server.Ledger()[0].SerialNumber+"/revoke", `{"reason":"unspecified"}`)
 }
 
+func TestOfManyRevocationsAtOnceOneSucceeds(t *testing.T) {
+	d := start(t, account())
+	path := enrollPath + "/" + d.enroll(request("gw")).CertificateID + "/revoke"
+	statuses := make(chan int, 12)
+	for range cap(statuses) {
+		go func() {
+			got, err := d.do("PUT", path, `{"reason":"unspecified"}`)
+			if err != nil {
+				t.Error(err)
+			}
+			statuses <- got.status
+		}()
+	}
+	counts := map[int]int{}
+	for range cap(statuses) {
+		counts[<-statuses]++
+	}
+	if diff := cmp.Diff(map[int]int{204: 1, 400: cap(statuses) - 1}, counts); diff != "" {
+		t.Errorf("statuses (-want +got):\n%s", diff)
+	}
+}
+
 func TestTheSpecificationListsTheFieldsOfTheProfile(t *testing.T) {
 	d := start(t, account(profile(func(p *simulator.Profile) {
 		p.CertificateFields = []simulator.Field{

@@ -6,6 +6,7 @@ package simulator
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"os"
@@ -234,8 +235,11 @@ func (l *ledger) forget(gone *record) {
 }
 
 func putEntry(tx *bbolt.Tx, e Entry) error {
-	return putJSON(tx.Bucket(certificatesBucket), binary.BigEndian.AppendUint64(nil, e.Sequence), e)
+	return putJSON(tx.Bucket(certificatesBucket), sequenceKey(e.Sequence), e)
 }
+
+// sequenceKey sorts as the number does.
+func sequenceKey(sequence uint64) []byte { return binary.BigEndian.AppendUint64(nil, sequence) }
 
 func putJSON(bucket *bbolt.Bucket, key []byte, value any) error {
 	text, err := json.Marshal(value)
@@ -245,23 +249,32 @@ func putJSON(bucket *bbolt.Bucket, key []byte, value any) error {
 	return bucket.Put(key, text)
 }
 
-// change alters one entry on disk and in memory. alter returns an error to leave it as it is.
+// change alters one entry on disk, then in memory; concurrent changes share a sync. alter returns an error to leave the
+// entry as it is, and must do the same whenever it is run: it runs for the disk, possibly again, and for the memory.
 func (l *ledger) change(certificateID string, alter func(*Entry) error) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	r, ok := l.byID[certificateID]
-	if !ok || !r.committed {
+	old, ok := l.find(certificateID)
+	if !ok || old.CertificateID != certificateID {
 		return notFound("certificate %s does not exist", certificateID)
 	}
-	changed := r.Entry
-	if err := alter(&changed); err != nil {
+	err := l.db.Batch(func(tx *bbolt.Tx) error {
+		var e Entry
+		if err := json.Unmarshal(tx.Bucket(certificatesBucket).Get(sequenceKey(old.Sequence)), &e); err != nil {
+			return err
+		}
+		if err := alter(&e); err != nil {
+			return err
+		}
+		return putEntry(tx, e)
+	})
+	if refused := (*refusal)(nil); errors.As(err, &refused) {
 		return err
 	}
-	if err := l.db.Update(func(tx *bbolt.Tx) error { return putEntry(tx, changed) }); err != nil {
+	if err != nil {
 		return fmt.Errorf("commit to the ledger: %w", err)
 	}
-	r.Entry = changed
-	return nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return alter(&l.byID[certificateID].Entry)
 }
 
 // find looks up a certificate by id or by serial number.

@@ -52,11 +52,11 @@ func (s *Server) revoke(c *call) (reply, error) {
 
 // revokeEntry revokes once. What the vendor answers the second time is unknown; 400 is ours.
 func (s *Server) revokeEntry(certificateID, reason string) error {
+	now := s.now().UTC()
 	return s.ledger.change(certificateID, func(e *Entry) error {
 		if e.Status == statusRevoked {
 			return invalidInput("certificate %s is revoked already", certificateID)
 		}
-		now := s.now().UTC()
 		e.Status, e.RevokedAt, e.RevocationReason = statusRevoked, &now, reason
 		return nil
 	})

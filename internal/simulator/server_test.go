@@ -57,6 +57,9 @@ func TestTheRequestLogTellsWhoAskedWhat(t *testing.T) {
 	if diff := cmp.Diff(want, first); diff != "" {
 		t.Errorf("first request (-want +got):\n%s", diff)
 	}
+	if names := strings.Join(requests[0].HeaderNames, " "); !strings.Contains(names, "Content-Type") || !strings.Contains(names, "X-Api-Key") {
+		t.Errorf("header names %s", names)
+	}
 	if body := requests[0].Body; !strings.Contains(body, `"pkcs12_password":"***"`) || !strings.Contains(body, `"key_type":"p_256"`) {
 		t.Errorf("body %s", body)
 	}
@@ -174,7 +177,7 @@ func TestAListenerThatCannotListenIsAnError(t *testing.T) {
 
 func TestNothingIsLeftRunningAfterClose(t *testing.T) {
 	before := goleak.IgnoreCurrent()
-	server, err := simulator.New(account(func(c *simulator.Config) { c.KeyPool = map[string]int{"rsa_2048": 1000} }))
+	server, err := simulator.New(account(func(c *simulator.Config) { c.KeyPool = map[string]int{"p_521": 10_000} }))
 	if err != nil {
 		t.Fatal(err)
 	}
