@@ -50,6 +50,8 @@ type DeviceCertificateReconciler struct {
 
 	memory *memory
 	queue  wakeQueue
+	// wake is Wake, but in tests.
+	wake func(types.NamespacedName)
 }
 
 // +kubebuilder:rbac:groups=devicecert.io,resources=devicecertificates,verbs=get;list;watch;patch
@@ -168,7 +170,7 @@ func (r *DeviceCertificateReconciler) after(s *scope, p plan.Plan) reconcile.Res
 // fly runs a flight for the object and wakes it afterwards.
 func (r *DeviceCertificateReconciler) fly(s *scope, f func()) bool {
 	key := s.key()
-	return r.Flights.Start(s.log(r), s.cert.UID, f, func() { r.Wake(key) })
+	return r.Flights.Start(s.log(r), s.cert.UID, f, func() { r.wake(key) })
 }
 
 // Wake reconciles an object soon. It never blocks, and is what an account.Registry calls when it is the object's turn.
@@ -220,6 +222,7 @@ func (r *DeviceCertificateReconciler) SetupWithManager(ctx context.Context, mgr 
 		return err
 	}
 	r.memory = newMemory()
+	r.wake = r.Wake
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("devicecertificate").
 		For(&v1alpha1.DeviceCertificate{}).
@@ -234,7 +237,7 @@ func (r *DeviceCertificateReconciler) SetupWithManager(ctx context.Context, mgr 
 	return b.Complete(r)
 }
 
-// wakeQueue hands wake-ups straight to the controller's queue: unlike a channel it never blocks who wakes. Wake-ups before the
+// wakeQueue hands wake-ups straight to the controller's queue: unlike a channel it never blocks whoever wakes. Wake-ups before the
 // controller starts are not needed, as its start looks at every object.
 type wakeQueue struct {
 	started atomic.Pointer[workqueue.TypedRateLimitingInterface[reconcile.Request]]

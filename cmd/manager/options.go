@@ -1,0 +1,97 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"github.com/devicecert/devicecert-operator/internal/account"
+)
+
+// options are the manager's flags, checked.
+type options struct {
+	leaderElect              bool
+	metricsAddress           string
+	probeAddress             string
+	namespaces               []string
+	issuers                  labels.Selector
+	clusterResourceNamespace string
+	hosts                    account.HostPolicy
+	watchSecrets             bool
+	maxConcurrentReconciles  int
+	shutdownTimeout          time.Duration
+	zap                      zap.Options
+}
+
+// inClusterNamespace is where a pod finds the name of its namespace.
+const inClusterNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+
+// parse reads the flags. Unknown and contradictory ones are errors of one line.
+func parse(args []string) (options, error) {
+	var o options
+	var namespaces, selector, hosts, networks string
+	fs := flag.CommandLine // --kubeconfig is registered there by controller-runtime
+	fs.Init("manager", flag.ContinueOnError)
+	fs.BoolVar(&o.leaderElect, "leader-elect", false, "Elect a leader among several replicas; only the leader buys.")
+	fs.StringVar(&o.metricsAddress, "metrics-bind-address", "0", "Address of the metrics endpoint, such as :8443; 0 turns it off.")
+	fs.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz; 0 turns them off.")
+	fs.StringVar(&namespaces, "namespaces", "", "Namespaces to serve, separated by commas. Empty: all.")
+	fs.StringVar(&selector, "issuer-selector", "", "Label selector of the issuers to serve. Empty: all.")
+	fs.StringVar(&o.clusterResourceNamespace, "cluster-resource-namespace", "", "Namespace of the Secrets and ConfigMaps that ClusterDeviceIssuers name. Default: the manager's own.")
+	fs.StringVar(&hosts, "allowed-hosts", "", "Hosts an issuer may name, separated by commas: exact names, *.suffix or IPs, optionally with a port. Default: DigiCert ONE's production and demo hosts.")
+	fs.StringVar(&networks, "allowed-networks", "", "CIDRs outside the public address space that an allowed host may resolve to, separated by commas. Listing localhost or an IP in --allowed-hosts implies it.")
+	fs.BoolVar(&o.watchSecrets, "watch-secrets", true, "Watch the metadata of labelled Secrets. False needs no list or watch right on Secrets; changes are then noticed within five minutes.")
+	fs.IntVar(&o.maxConcurrentReconciles, "max-concurrent-reconciles", 8, "Objects reconciled at a time. Requests to the vendor are bounded by the issuers' limits instead.")
+	fs.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 2*time.Minute, "How long a stopping manager waits for certificates on their way. Keep the pod's termination grace period longer.")
+	o.zap.BindFlags(fs)
+	if err := fs.Parse(args); err != nil {
+		return o, err
+	}
+	if fs.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q: flags begin with --", fs.Arg(0))
+	}
+	var err error
+	if o.hosts, err = account.ParseHostPolicy(hosts, networks); err != nil {
+		return o, err
+	}
+	if o.issuers, err = labels.Parse(selector); err != nil {
+		return o, fmt.Errorf("--issuer-selector: %w", err)
+	}
+	o.namespaces = splitList(namespaces)
+	return o, o.complete()
+}
+
+// complete fills in what depends on other flags, and refuses what contradicts.
+func (o *options) complete() error {
+	if o.clusterResourceNamespace == "" {
+		// Outside a pod there is no such file: ClusterDeviceIssuers then need the flag.
+		own, err := os.ReadFile(inClusterNamespace)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("--cluster-resource-namespace is empty and the manager's own namespace cannot be read: %w", err)
+		}
+		o.clusterResourceNamespace = strings.TrimSpace(string(own))
+	}
+	if o.maxConcurrentReconciles < 1 {
+		return fmt.Errorf("--max-concurrent-reconciles is %d: it must be at least 1", o.maxConcurrentReconciles)
+	}
+	if o.shutdownTimeout <= 0 {
+		return fmt.Errorf("--shutdown-timeout is %s: it must be positive, or certificates on their way are lost", o.shutdownTimeout)
+	}
+	return nil
+}
+
+func splitList(text string) []string {
+	parts := strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
+	slices.Sort(parts)
+	return slices.Compact(parts)
+}

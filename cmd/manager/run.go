@@ -1,0 +1,146 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+	"github.com/devicecert/devicecert-operator/controllers"
+	"github.com/devicecert/devicecert-operator/internal/account"
+)
+
+// run builds the manager and runs it until ctx is done or the lease is lost, and then waits for the certificates on their way.
+func run(ctx context.Context, o options) error {
+	mgr, err := newManager(o)
+	if err != nil {
+		return err
+	}
+	flights := controllers.NewFlights()
+	if err := setup(ctx, mgr, o, flights); err != nil {
+		return err
+	}
+	err = mgr.Start(ctx)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.shutdownTimeout)
+	defer cancel()
+	if left := flights.Drain(drain); left > 0 {
+		ctrl.Log.Info("stopped with requests under way; their attempts are resolved after the next start", "attempts", left)
+	}
+	if err != nil {
+		return fmt.Errorf("run the manager: %w", err)
+	}
+	return nil
+}
+
+func newManager(o options) (ctrl.Manager, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, fmt.Errorf("build the scheme: %w", err)
+		}
+	}
+	restConfig, err := ctrl.GetConfig()
+	if err != nil {
+		return nil, fmt.Errorf("find a cluster (--kubeconfig, KUBECONFIG or a pod's service account): %w", err)
+	}
+	restConfig.UserAgent = userAgent()
+	grace := o.shutdownTimeout
+	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
+		Scheme:                  scheme,
+		Cache:                   cacheOptions(o),
+		LeaderElection:          o.leaderElect,
+		LeaderElectionID:        "devicecert-operator",
+		LeaderElectionNamespace: leaseNamespace(o),
+		// Releasing the lease early would let a successor start while answers are still on their way to be stored.
+		LeaderElectionReleaseOnCancel: false,
+		GracefulShutdownTimeout:       &grace,
+		HealthProbeBindAddress:        o.probeAddress,
+		Metrics: metricsserver.Options{
+			BindAddress: o.metricsAddress, SecureServing: true, FilterProvider: filters.WithAuthenticationAndAuthorization,
+		},
+		Controller: config.Controller{EnableWarmup: new(true)},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("build the manager: %w", err)
+	}
+	for name, add := range map[string]func(string, healthz.Checker) error{"healthz": mgr.AddHealthzCheck, "readyz": mgr.AddReadyzCheck} {
+		if err := add(name, healthz.Ping); err != nil {
+			return nil, fmt.Errorf("add %s: %w", name, err)
+		}
+	}
+	return mgr, nil
+}
+
+// cacheOptions keep Secrets out of the cache but for the metadata of those that are labelled for it.
+func cacheOptions(o options) cache.Options {
+	watched := labels.SelectorFromSet(labels.Set{v1alpha1.LabelWatch: "true"})
+	options := cache.Options{
+		ReaderFailOnMissingInformer: true,
+		ByObject:                    map[client.Object]cache.ByObject{&corev1.Secret{}: {Label: watched}},
+		DefaultTransform:            cache.TransformStripManagedFields(),
+	}
+	if len(o.namespaces) > 0 {
+		options.DefaultNamespaces = make(map[string]cache.Config)
+		for _, namespace := range o.namespaces {
+			options.DefaultNamespaces[namespace] = cache.Config{}
+		}
+		if o.clusterResourceNamespace != "" {
+			secrets := map[string]cache.Config{o.clusterResourceNamespace: {}}
+			for _, namespace := range o.namespaces {
+				secrets[namespace] = cache.Config{}
+			}
+			options.ByObject = map[client.Object]cache.ByObject{&corev1.Secret{}: {Label: watched, Namespaces: secrets}}
+		}
+	}
+	return options
+}
+
+// setup registers the controllers. The registry of accounts and the controllers need each other: it wakes certificates and asks for
+// probes, they buy through it.
+func setup(ctx context.Context, mgr ctrl.Manager, o options, flights *controllers.Flights) error {
+	certificates := &controllers.DeviceCertificateReconciler{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Flights: flights, Recorder: mgr.GetEventRecorder("devicecert-operator"),
+		Clock: clock.RealClock{}, Issuers: o.issuers, WatchSecrets: o.watchSecrets,
+	}
+	issuers := &controllers.IssuerReconciler{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clock: clock.RealClock{},
+		ClusterResourceNamespace: o.clusterResourceNamespace, Selector: o.issuers, WatchSecrets: o.watchSecrets,
+	}
+	accounts := account.NewRegistry(account.Options{
+		Clock: clock.RealClock{}, Hosts: o.hosts, UserAgent: userAgent(), Log: ctrl.Log.WithName("account"),
+		Wake: certificates.Wake, Probe: issuers.Ask,
+	})
+	certificates.Accounts, issuers.Accounts = accounts, accounts
+	if err := certificates.SetupWithManager(ctx, mgr, controller.Options{MaxConcurrentReconciles: o.maxConcurrentReconciles}); err != nil {
+		return fmt.Errorf("set up the certificate controller: %w", err)
+	}
+	if err := issuers.SetupWithManager(ctx, mgr, controller.Options{}); err != nil {
+		return fmt.Errorf("set up the issuer controllers: %w", err)
+	}
+	return nil
+}
+
+// leaseNamespace is where replicas elect their leader; empty lets controller-runtime find the pod's own.
+func leaseNamespace(o options) string { return o.clusterResourceNamespace }
+
+// version is set by the linker.
+var version = "dev"
+
+// userAgent names the operator to the vendor and to the API server.
+func userAgent() string { return "devicecert-operator/" + version }

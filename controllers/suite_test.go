@@ -1,0 +1,303 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr/testr"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/events"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+	"github.com/devicecert/devicecert-operator/internal/account"
+	"github.com/devicecert/devicecert-operator/internal/simulator"
+	"github.com/devicecert/devicecert-operator/internal/testkit/controlplane"
+	"github.com/devicecert/devicecert-operator/internal/trustmanager"
+)
+
+// apiServer is the one control plane of this package's tests. Every test has a namespace and a vendor of its own.
+var apiServer *controlplane.ControlPlane
+
+func TestMain(m *testing.M) {
+	os.Exit(runWithControlPlane(m))
+}
+
+func runWithControlPlane(m *testing.M) int {
+	cp, err := controlplane.Start(context.Background(), controlplane.Options{CRDPaths: []string{filepath.Join("..", "config", "crd", "bases")}})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	apiServer = cp
+	code := m.Run()
+	if err := cp.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// Profiles of the simulated vendor.
+const (
+	profileLong   = "IOT_00000000-0000-0000-0000-000000000001"
+	profileShort  = "IOT_00000000-0000-0000-0000-000000000002"
+	profileManual = "IOT_00000000-0000-0000-0000-000000000006"
+	token         = "test-token"
+)
+
+// world is one namespace, one simulated vendor, one clock and one operator, driven by hand: nothing happens but in settle.
+type world struct {
+	t         *testing.T
+	ctx       context.Context
+	namespace string
+	client    client.Client
+	clock     *clocktesting.FakeClock
+	vendor    *simulator.Server
+	vendorURL string
+	operator  *DeviceCertificateReconciler
+	accounts  *account.Registry
+	issuer    account.ID
+	events    *recordedEvents
+
+	mu     sync.Mutex
+	woken  []types.NamespacedName
+	probed []account.ID
+	// requeues is what the last reconcile of each object asked for.
+	requeues map[types.NamespacedName]time.Duration
+}
+
+func newWorld(t *testing.T, edit ...func(*simulator.Config)) *world {
+	t.Helper()
+	w := &world{
+		t: t, ctx: t.Context(), clock: clocktesting.NewFakeClock(time.Now()),
+		events: &recordedEvents{}, requeues: make(map[types.NamespacedName]time.Duration),
+	}
+	w.client = newClient(t)
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
+	w.must(w.client.Create(w.ctx, namespace))
+	w.namespace = namespace.Name
+	w.startVendor(edit...)
+	w.operator = w.newOperator()
+	w.connect(v1alpha1.OrphansReport)
+	return w
+}
+
+func newClient(t *testing.T) client.Client {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := client.New(apiServer.Config(), client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// newOperator is a fresh process: nothing is remembered but what is in the cluster.
+func (w *world) newOperator() *DeviceCertificateReconciler {
+	r := &DeviceCertificateReconciler{
+		Client: w.client, Reader: w.client, Flights: NewFlights(), Recorder: w.events, Clock: w.clock,
+		Issuers: labels.Everything(), WatchSecrets: true, memory: newMemory(),
+	}
+	hosts, err := account.ParseHostPolicy("localhost,127.0.0.1", "")
+	w.must(err)
+	w.accounts = account.NewRegistry(account.Options{
+		Clock: w.clock, Hosts: hosts, UserAgent: "test", Log: testr.New(w.t),
+		Wake:  w.wake,
+		Probe: func(id account.ID) { w.mu.Lock(); defer w.mu.Unlock(); w.probed = append(w.probed, id) },
+	})
+	r.Accounts = w.accounts
+	r.wake = w.wake
+	return r
+}
+
+func (w *world) wake(key types.NamespacedName) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.woken = append(w.woken, key)
+}
+
+func (w *world) startVendor(edit ...func(*simulator.Config)) {
+	w.t.Helper()
+	second := simulator.Duration(time.Second)
+	fields := []simulator.Field{
+		{ID: "subject.common_name", Mandatory: true}, {ID: "subject.organization_unit"}, {ID: "san.dns_name", Multiple: true},
+	}
+	config := simulator.Config{
+		Now:     w.clock.Now,
+		APIKeys: []simulator.APIKey{{Name: "test", Key: token}},
+		Profiles: []simulator.Profile{
+			{ID: profileLong, KeyTypes: []string{"p_256", "p_384", "rsa_2048", "ed_25519"}, CertificateFields: fields, Backdate: &second},
+			{ID: profileShort, KeyTypes: []string{"p_256"}, CertificateFields: fields, Validity: simulator.Duration(10 * time.Minute), Backdate: &second},
+			{ID: profileManual, Approval: "manual", CertificateFields: fields},
+		},
+	}
+	for _, e := range edit {
+		e(&config)
+	}
+	vendor, err := simulator.New(config)
+	w.must(err)
+	running, err := vendor.Start(simulator.Addresses{API: "127.0.0.1:0"})
+	w.must(err)
+	w.t.Cleanup(func() {
+		_ = running.Stop(context.Background())
+		_ = vendor.Close()
+	})
+	w.vendor, w.vendorURL = vendor, running.URL
+}
+
+// connect makes the issuer object and tells the account of its connection, as the issuer controller would.
+func (w *world) connect(policy v1alpha1.OrphanPolicy, edit ...func(*account.Connection)) {
+	w.t.Helper()
+	issuer := &v1alpha1.DeviceIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "digicert"}}
+	w.must(client.IgnoreNotFound(w.client.Delete(w.ctx, issuer)))
+	issuer = &v1alpha1.DeviceIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "digicert"}}
+	issuer.Spec.URL = w.vendorURL
+	issuer.Spec.Auth.APIToken = &v1alpha1.APITokenAuth{SecretRef: v1alpha1.SecretKeyReference{Name: "digicert", Key: "token"}}
+	issuer.Spec.Orphans.Policy = policy
+	w.must(w.client.Create(w.ctx, issuer))
+	w.issuer = account.ID{Kind: v1alpha1.KindDeviceIssuer, Namespace: w.namespace, Name: "digicert"}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(w.vendor.TLSCertificate()))
+	connection := account.Connection{
+		UID: string(issuer.UID), Generation: issuer.Generation, URL: w.vendorURL, Host: strings.TrimPrefix(w.vendorURL, "https://"),
+		Credential: trustmanager.Credential{APIToken: token}, CredentialVersion: "1", RootCAs: roots,
+		Limits:         account.Limits{RequestsPerSecond: 1000, Burst: 1000, MaxConcurrent: 16},
+		RequestTimeout: 5 * time.Second, InventoryLag: time.Minute,
+		Ready: true, CanSearch: v1alpha1.CapabilityYes, CanRevoke: v1alpha1.CapabilityYes,
+	}
+	for _, e := range edit {
+		e(&connection)
+	}
+	w.must(w.accounts.Update(w.issuer, connection))
+}
+
+// restart ends the process without ceremony and starts another.
+func (w *world) restart(policy v1alpha1.OrphanPolicy) {
+	w.t.Helper()
+	w.operator = w.newOperator()
+	w.connect(policy)
+}
+
+// certificate is a DeviceCertificate that the long-lived profile answers.
+func (w *world) certificate(name string, edit ...func(*v1alpha1.DeviceCertificate)) *v1alpha1.DeviceCertificate {
+	w.t.Helper()
+	cn := name + ".example"
+	c := &v1alpha1.DeviceCertificate{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}}
+	c.Spec.IssuerRef = v1alpha1.IssuerReference{Kind: v1alpha1.KindDeviceIssuer, Name: "digicert"}
+	c.Spec.EnrollmentProfileID = profileLong
+	c.Spec.CertificateAttributes = []v1alpha1.Attribute{{ID: attributeCommonName, Value: &cn}}
+	for _, e := range edit {
+		e(c)
+	}
+	w.must(w.client.Create(w.ctx, c))
+	w.wake(client.ObjectKeyFromObject(c))
+	return c
+}
+
+// settle reconciles until nobody wants to be reconciled at once and nothing is in flight.
+func (w *world) settle() {
+	w.t.Helper()
+	const enough = 100
+	for range enough {
+		w.operator.Flights.pending.Wait()
+		w.mu.Lock()
+		woken := w.woken
+		w.woken = nil
+		w.mu.Unlock()
+		if len(woken) == 0 {
+			return
+		}
+		for _, key := range woken {
+			result, err := w.operator.Reconcile(w.ctx, reconcile.Request{NamespacedName: key})
+			if err != nil {
+				w.t.Logf("reconcile %s: %v", key.Name, err)
+				w.requeues[key] = time.Second
+				continue
+			}
+			w.requeues[key] = result.RequeueAfter
+		}
+	}
+	w.t.Fatalf("still not settled after %d rounds", enough)
+}
+
+// advance moves the clock, reconciles every object once more, and settles.
+func (w *world) advance(d time.Duration) {
+	w.t.Helper()
+	w.clock.Step(d)
+	list := &v1alpha1.DeviceCertificateList{}
+	w.must(w.client.List(w.ctx, list, client.InNamespace(w.namespace)))
+	for i := range list.Items {
+		w.wake(client.ObjectKeyFromObject(&list.Items[i]))
+	}
+	w.settle()
+}
+
+// get reads an object as it is now.
+func (w *world) get(name string) *v1alpha1.DeviceCertificate {
+	w.t.Helper()
+	c := &v1alpha1.DeviceCertificate{}
+	w.must(w.client.Get(w.ctx, types.NamespacedName{Namespace: w.namespace, Name: name}, c))
+	return c
+}
+
+func (w *world) secret(name string) *corev1.Secret {
+	w.t.Helper()
+	s := &corev1.Secret{}
+	w.must(w.client.Get(w.ctx, types.NamespacedName{Namespace: w.namespace, Name: name}, s))
+	return s
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// live counts the vendor's certificates that are neither revoked nor expired.
+func (w *world) live() int {
+	var n int
+	for _, e := range w.vendor.Ledger() {
+		if e.Status == "ISSUED" {
+			n++
+		}
+	}
+	return n
+}
+
+// recordedEvents remembers the reasons of events.
+type recordedEvents struct {
+	mu      sync.Mutex
+	reasons []string
+}
+
+var _ events.EventRecorder = (*recordedEvents)(nil)
+
+func (r *recordedEvents) Eventf(_ runtime.Object, _ runtime.Object, _, reason, _, _ string, _ ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reasons = append(r.reasons, reason)
+}
