@@ -271,7 +271,12 @@ func TestProxiesOfTheEnvironmentAreIgnored(t *testing.T) {
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY"} {
 		t.Setenv(name, proxy.URL)
 	}
-	_, err := newTestClient(t, "https://vendor.invalid", nil, withDeadline(2*time.Second)).Enroll(t.Context(), testKeyRequest())
+	client := newTestClient(t, "https://vendor.invalid", nil, withDeadline(2*time.Second))
+	// net/http reads the environment once per process, perhaps before this test.
+	if client.pooled.Proxy != nil || client.fresh.Proxy != nil {
+		t.Error("a transport has a proxy that was not configured")
+	}
+	_, err := client.Enroll(t.Context(), testKeyRequest())
 	if failure := mustFail(t, err); failure.Delivery != NotSent {
 		t.Errorf("delivery is %s, want NotSent", failure.Delivery)
 	}
