@@ -5,14 +5,13 @@ package simulator
 
 import (
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 )
 
-// beforeCommit acts out a fault before the work. done means that the work is not to be done.
-func (s *Server) beforeCommit(f *Fault) (answer reply, done bool) {
-	if f == nil || f.Stage == StageAfterCommit {
+// actAt acts out a staged fault at its stage. instead means that answer takes the place of whatever would come next.
+func (s *Server) actAt(stage Stage, f *Fault) (answer reply, instead bool) {
+	if f == nil || orDefault(string(f.Stage), string(StageBeforeCommit)) != string(stage) {
 		return reply{}, false
 	}
 	switch f.Action {
@@ -26,31 +25,6 @@ func (s *Server) beforeCommit(f *Fault) (answer reply, done bool) {
 		return s.scripted(f.Response), true
 	}
 	return reply{}, false
-}
-
-// afterCommit acts out a fault on the proper answer.
-func (s *Server) afterCommit(f *Fault, answer reply) reply {
-	if f == nil {
-		return answer
-	}
-	if !slices.Contains(stagedActions(), f.Action) {
-		answer.misdeliver = f
-		return answer
-	}
-	if f.Stage != StageAfterCommit {
-		return answer
-	}
-	switch f.Action {
-	case ActionHold, ActionDelay:
-		if !s.wait(f) {
-			return reply{misdeliver: &Fault{Action: ActionDrop}}
-		}
-	case ActionDrop:
-		return reply{misdeliver: f}
-	case ActionRespond:
-		return s.scripted(f.Response)
-	}
-	return answer
 }
 
 // wait holds a request. It reports false when the server closes meanwhile. A client that gives up changes nothing: the

@@ -110,7 +110,7 @@ func (s *Server) verbs(verbs map[string]operation) http.Handler {
 		op, problem := operationFor(verbs, r)
 		logged := s.requests.arrived(r, op.name, s.now())
 		answer := s.answer(op, problem, c, logged)
-		if answer.misdeliver == nil || answer.misdeliver.Action != ActionDrop {
+		if !answer.misdeliver.is(ActionDrop) {
 			s.requests.update(logged, func(entry *Request) { entry.Status = answer.status })
 		}
 		s.deliver(w, answer)
@@ -143,10 +143,10 @@ func (s *Server) answer(op operation, problem error, c *call, logged uint64) rep
 	if problem != nil {
 		return refusalReply(problem)
 	}
-	if err := s.admit(op, c); err != nil {
-		return refusalReply(err)
+	err := s.admit(op, c)
+	if err == nil {
+		err = op.identify(s, c)
 	}
-	err := op.identify(s, c)
 	s.requests.update(logged, func(entry *Request) {
 		entry.Credential, entry.Body = c.credential.name, maskBody(c.body)
 		entry.ProfileID, entry.CommonName, entry.CertificateID = c.profileID, c.commonName, c.certificateID
@@ -191,14 +191,18 @@ func (s *Server) performWithFault(op operation, c *call, logged uint64) reply {
 	if c.fault != nil {
 		s.requests.update(logged, func(entry *Request) { entry.Fault, entry.FaultID = c.fault.Action, c.fault.ID })
 	}
-	if answer, done := s.beforeCommit(c.fault); done {
+	if answer, instead := s.actAt(StageBeforeCommit, c.fault); instead {
 		return answer
 	}
-	answer, err := op.perform(s, c)
+	proper, err := op.perform(s, c)
 	if err != nil {
-		answer = refusalReply(err)
+		proper = refusalReply(err)
 	}
-	return s.afterCommit(c.fault, answer)
+	if answer, instead := s.actAt(StageAfterCommit, c.fault); instead {
+		return answer
+	}
+	proper.misdeliver = c.fault
+	return proper
 }
 
 // acceptsJSON reads Accept headers. None means anything.

@@ -68,6 +68,14 @@ func TestTheRequestLogTellsWhoAskedWhat(t *testing.T) {
 	}
 }
 
+func TestTheRequestLogNamesTheCredentialThatWasDenied(t *testing.T) {
+	d := start(t, account(func(c *simulator.Config) { c.APIKeys[0].Deny = []simulator.Operation{"search"} }))
+	d.refused(403, "access_denied", "GET", enrollPath, "")
+	if r := d.server.Requests()[0]; r.Credential != "key" || r.Status != 403 {
+		t.Errorf("request %+v", r)
+	}
+}
+
 func TestARestartKeepsAuthoritiesCertificatesDevicesAndClients(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger.db")
 	config := account(func(c *simulator.Config) {
