@@ -1,0 +1,23 @@
+# Copyright The devicecert-operator Authors.
+# SPDX-License-Identifier: Apache-2.0
+
+ARG BUILDER=golang:1.26
+ARG BASE=gcr.io/distroless/static:nonroot
+
+FROM --platform=${BUILDPLATFORM:-linux/amd64} ${BUILDER} AS build
+ARG TARGETOS
+ARG TARGETARCH
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY api api
+COPY cmd/manager cmd/manager
+COPY controllers controllers
+COPY internal internal
+RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} go build -trimpath -ldflags=-s -o /manager ./cmd/manager
+
+FROM ${BASE}
+COPY --from=build /manager /manager
+# A number, so that runAsNonRoot can be checked without the image's /etc/passwd.
+USER 65532:65532
+ENTRYPOINT ["/manager"]
