@@ -24,7 +24,6 @@ import (
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/account"
-	"github.com/devicecert/devicecert-operator/internal/renewal"
 )
 
 // IssuerReconciler keeps the accounts of DeviceIssuers and ClusterDeviceIssuers up to date: it reads their credentials, tries each
@@ -63,7 +62,13 @@ func (r *IssuerReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manage
 	return r.setupKind(ctx, mgr, options, v1alpha1.KindClusterDeviceIssuer, &v1alpha1.ClusterDeviceIssuer{})
 }
 
+// issuerWorkers is how many issuers of a kind are reconciled at a time by default: a vendor that does not answer holds up one.
+const issuerWorkers = 8
+
 func (r *IssuerReconciler) setupKind(ctx context.Context, mgr ctrl.Manager, options controller.Options, kind v1alpha1.IssuerKind, object client.Object) error {
+	if options.MaxConcurrentReconciles == 0 {
+		options.MaxConcurrentReconciles = issuerWorkers
+	}
 	if err := mgr.GetFieldIndexer().IndexField(ctx, object, indexIssuerSecrets, issuerSecrets); err != nil {
 		return err
 	}
@@ -101,12 +106,13 @@ func (r *IssuerReconciler) reconcile(ctx context.Context, id account.ID) (reconc
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	connection, err := r.observeConnection(ctx, object.issuer())
+	found, err := r.observeConnection(ctx, object.issuer())
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	due := r.connect(ctx, id, connection)
-	return reconcile.Result{RequeueAfter: due.Sub(r.Clock.Now())}, r.reportIssuer(ctx, object, connection)
+	found.remember(object)
+	due := r.connect(ctx, id, found)
+	return reconcile.Result{RequeueAfter: max(due.Sub(r.Clock.Now()), time.Second)}, r.reportIssuer(ctx, object, found)
 }
 
 // serves tells whether this process is responsible for an issuer.
@@ -120,11 +126,6 @@ func (r *IssuerReconciler) forget(id account.ID) {
 	delete(r.probes, id)
 	r.mu.Unlock()
 	r.Accounts.Remove(id)
-}
-
-// rereadCredential is when a credential is read again that may not be watched.
-func rereadCredential(now time.Time, id account.ID) time.Time {
-	return now.Add(rereadAfter - renewal.Jitter(rereadAfter/5, id.String()))
 }
 
 // indexIssuerSecrets is the index of issuers by the Secrets they name.

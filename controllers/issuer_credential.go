@@ -93,6 +93,17 @@ func (r *IssuerReconciler) observeConnection(ctx context.Context, i issuer) (obs
 	return o, nil
 }
 
+// remember takes over what the status tells of an earlier process, as far as it speaks of this very spec and credential.
+func (o *observed) remember(object issuerObject) {
+	status := object.status
+	if status.ObservedGeneration == o.Generation {
+		o.Blocked = status.BlockedProfiles
+	}
+	if status.CredentialVersion == o.CredentialVersion && status.Capabilities != nil && status.Capabilities.Enroll == v1alpha1.CapabilityYes {
+		o.CanEnroll = v1alpha1.CapabilityYes
+	}
+}
+
 func limitsOf(l v1alpha1.IssuerLimits) account.Limits {
 	limits := account.Limits{RequestsPerSecond: int(l.RequestsPerSecond), Burst: int(l.Burst), MaxConcurrent: int(l.MaxConcurrent)}
 	for value, fallback := range map[*int]int{&limits.RequestsPerSecond: 5, &limits.Burst: 20, &limits.MaxConcurrent: 8} {
@@ -107,7 +118,9 @@ func limitsOf(l v1alpha1.IssuerLimits) account.Limits {
 func (r *IssuerReconciler) readConnection(ctx context.Context, i issuer, o *observed) error {
 	namespace := i.ID.Namespace
 	if i.ID.Kind == v1alpha1.KindClusterDeviceIssuer {
-		namespace = r.ClusterResourceNamespace
+		if namespace = r.ClusterResourceNamespace; namespace == "" {
+			return credentialUnusable("a ClusterDeviceIssuer needs the operator's flag --cluster-resource-namespace, where its Secrets are")
+		}
 	}
 	if err := r.readTrust(ctx, i.Spec, namespace, o); err != nil {
 		return err

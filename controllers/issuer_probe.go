@@ -11,6 +11,7 @@ import (
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/account"
+	"github.com/devicecert/devicecert-operator/internal/renewal"
 	"github.com/devicecert/devicecert-operator/internal/trustmanager"
 )
 
@@ -32,7 +33,7 @@ type probe struct {
 
 // connect tells the account what is known of its issuer, tries the credential if that is due, and returns when to look again.
 func (r *IssuerReconciler) connect(ctx context.Context, id account.ID, o observed) time.Time {
-	due := rereadCredential(r.Clock.Now(), id)
+	due := r.rereadAt(id, o)
 	last := r.lastProbe(id)
 	current := last.version == o.Version()
 	if err := r.Accounts.Update(id, o.judged(last, current)); err != nil || o.Credential == (trustmanager.Credential{}) {
@@ -53,6 +54,18 @@ func (r *IssuerReconciler) connect(ctx context.Context, id account.ID, o observe
 		due = earlier(due, last.notBefore)
 	}
 	return due
+}
+
+// missingAfter is how soon a credential is looked for again that is not there, or of no use.
+const missingAfter = 30 * time.Second
+
+// rereadAt is when a credential is read again. It may not be watched.
+func (r *IssuerReconciler) rereadAt(id account.ID, o observed) time.Time {
+	after := rereadAfter
+	if !o.Ready {
+		after = missingAfter
+	}
+	return r.Clock.Now().Add(after - renewal.Jitter(after/5, id.String()))
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -47,7 +47,7 @@ func (r *IssuerReconciler) reportIssuer(ctx context.Context, o issuerObject, fou
 func (r *IssuerReconciler) describeIssuer(o issuerObject, found observed, state account.State, blocked []v1alpha1.BlockedProfile) {
 	status := o.status
 	status.ObservedGeneration = o.GetGeneration()
-	status.Capabilities = capabilities(status, found, r.lastProbe(o.issuer().ID), state)
+	status.Capabilities = capabilities(found, r.lastProbe(o.issuer().ID), state)
 	status.CredentialVersion = ""
 	if found.Credential != (trustmanager.Credential{}) {
 		status.CredentialVersion = found.CredentialVersion
@@ -61,8 +61,8 @@ func (r *IssuerReconciler) describeIssuer(o issuerObject, found observed, state 
 	setIssuerConditions(o, issuerConditions(found, state, status.Capabilities), r.Clock.Now())
 }
 
-// capabilities are what the credential was seen to be able to do. That it could buy outlives a restart of the operator.
-func capabilities(before *v1alpha1.IssuerStatus, found observed, tried probe, state account.State) *v1alpha1.Capabilities {
+// capabilities are what the credential was seen to be able to do.
+func capabilities(found observed, tried probe, state account.State) *v1alpha1.Capabilities {
 	known := &v1alpha1.Capabilities{
 		Enroll: state.CanEnroll, Renew: v1alpha1.CapabilityUnknown, Search: v1alpha1.CapabilityUnknown,
 		Revoke: v1alpha1.CapabilityUnknown, Specification: v1alpha1.CapabilityUnknown,
@@ -72,10 +72,6 @@ func capabilities(before *v1alpha1.IssuerStatus, found observed, tried probe, st
 	}
 	if tried.version == found.Version() && tried.accepted {
 		known.Search = tried.search
-	}
-	sameCredential := before.Capabilities != nil && before.CredentialVersion == found.CredentialVersion
-	if sameCredential && known.Enroll == v1alpha1.CapabilityUnknown && before.Capabilities.Enroll == v1alpha1.CapabilityYes {
-		known.Enroll = v1alpha1.CapabilityYes
 	}
 	return known
 }

@@ -26,6 +26,8 @@ type account struct {
 	circuit    circuit
 	// allowance bounds leases while the account is ramped up after an outage; zero means no bound.
 	allowance int
+	// skewTold: the issuer controller knows that the clocks are too far apart.
+	skewTold bool
 	// inFlight counts leases, calls the requests under way that buy nothing, granted the waiters with a grant.
 	inFlight, calls, granted int
 }
@@ -52,14 +54,14 @@ func (a *account) usable(now time.Time) bool {
 }
 
 // obstacle says why no request of this account may go; ok is false when nothing is in the way.
-func (a *account) obstacle(now time.Time) (_ Wait, ok bool) {
+func (a *account) obstacle() (_ Wait, ok bool) {
 	if !a.known {
 		return Wait{Reason: v1alpha1.ReasonIssuerNotReady, Message: "the issuer is being connected"}, true
 	}
 	if a.connection.Suspended {
 		return Wait{Reason: v1alpha1.ReasonSuspended, Message: "the issuer is suspended; nothing is bought until its spec.suspend is false"}, true
 	}
-	reason, message, until := a.trouble(now)
+	reason, message, until := a.trouble()
 	switch reason {
 	case "":
 		return Wait{}, false
@@ -70,7 +72,7 @@ func (a *account) obstacle(now time.Time) (_ Wait, ok bool) {
 }
 
 // trouble says why the account cannot be used, with a reason for the issuer object; all is well if reason is empty.
-func (a *account) trouble(time.Time) (reason, message string, until time.Time) {
+func (a *account) trouble() (reason, message string, until time.Time) {
 	switch {
 	case !a.connection.Ready || a.client == nil:
 		return a.connection.Reason, a.connection.Message, time.Time{}
@@ -103,7 +105,7 @@ func (a *account) state(now time.Time) State {
 		InFlight: a.inFlight + a.calls, Waiting: a.waiting(),
 	}
 	s.Skew, s.SkewKnown = a.skew()
-	s.Reason, s.Message, s.RetryAt = a.trouble(now)
+	s.Reason, s.Message, s.RetryAt = a.trouble()
 	s.Ready = s.Reason == "" || c.Ready && a.client != nil && !a.skewed() && a.circuit.halfOpen(now)
 	return s
 }
@@ -116,6 +118,9 @@ func (a *account) canEnroll() v1alpha1.CapabilityState {
 		if l.proven {
 			return v1alpha1.CapabilityYes
 		}
+	}
+	if a.connection.CanEnroll == v1alpha1.CapabilityYes {
+		return v1alpha1.CapabilityYes
 	}
 	return v1alpha1.CapabilityUnknown
 }

@@ -43,9 +43,6 @@ func (r *Registry) Acquire(id ID, req Request) (*Lease, Wait) {
 	now := r.options.Clock.Now()
 	a := r.account(id)
 	w := r.enqueue(a.lanes.lane(a, req.ProfileID, req.Format), req)
-	if req.Retry {
-		a.circuit.hasten(now)
-	}
 	r.dispatch(a.gate)
 	if w.granted() {
 		return r.claim(w), Wait{}
@@ -65,21 +62,29 @@ func (r *Registry) Await(id ID, req Request) {
 
 // enqueue puts a request in its lane, or updates the one that waits there. The lock is held.
 func (r *Registry) enqueue(l *lane, req Request) *waiter {
-	w, ok := r.waiters[req.Key]
-	if ok && w.lane != l {
-		r.drop(w)
-		r.dispatch(w.lane.account.gate)
-		ok = false
+	if w, ok := r.waiters[req.Key]; ok && w.lane == l {
+		r.update(w, req)
+		return w
 	}
-	if !ok {
-		r.arrivals++
-		w = &waiter{lane: l, arrival: r.arrivals, Request: req}
-		r.waiters[req.Key] = w
-		l.push(w)
+	r.arrivals++
+	w := &waiter{lane: l, arrival: r.arrivals, Request: Request{Key: req.Key}}
+	l.push(w)
+	if old, ok := r.waiters[req.Key]; ok {
+		r.drop(old)
+		r.dispatch(old.lane.account.gate)
+	}
+	r.waiters[req.Key] = w
+	r.update(w, req)
+	return w
+}
+
+// update takes over what a request says now. A user's wish to retry ends the time an open circuit waits, once.
+func (r *Registry) update(w *waiter, req Request) {
+	if req.Retry && !w.Retry {
+		w.lane.account.circuit.hasten(r.options.Clock.Now())
 	}
 	w.Request = req
-	l.fix(w)
-	return w
+	w.lane.fix(w)
 }
 
 // drop takes a waiter out of its lane and gives back the token that was kept for it. The lock is held.

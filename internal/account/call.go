@@ -35,7 +35,7 @@ func (r *Registry) Call(ctx context.Context, id ID, f func(context.Context, *tru
 		return fmt.Errorf("%s: %w", id, ErrNotConnected)
 	}
 	err = f(ctx, client)
-	outcome = verdictOf(err, false)
+	outcome = verdictOf(err)
 	return err
 }
 

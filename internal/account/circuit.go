@@ -63,6 +63,10 @@ func (c *circuit) hasten(now time.Time) {
 
 // feed learns from one request. The lock is held.
 func (r *Registry) feed(a *account, g *gate, v verdict) {
+	if skewed := a.skewed(); skewed != a.skewTold {
+		a.skewTold = skewed
+		r.probes = append(r.probes, a.id)
+	}
 	f := v.failure
 	switch {
 	case v.neutral:
@@ -71,6 +75,8 @@ func (r *Registry) feed(a *account, g *gate, v verdict) {
 		r.answered(a, v)
 	case !v.buying && f.Delivery == trustmanager.Refused && f.Actor == trustmanager.Issuer && !a.refuses(f):
 		r.answered(a, v) // it may not search or revoke, which says nothing about buying
+	case v.buying && f.HTTPStatus == http.StatusForbidden && !v.proven && a.canEnroll() == v1alpha1.CapabilityYes:
+		r.answered(a, v) // it may not buy from this profile, which must not stop those that it may buy from
 	case f.Actor == trustmanager.Issuer:
 		r.open(a, v)
 	case f.Actor == trustmanager.Time:
@@ -108,6 +114,7 @@ func (r *Registry) answered(a *account, v verdict) {
 	case v.buying || !c.refused || c.status == http.StatusUnauthorized && c.refusals < maxUnauthorized:
 		a.circuit = circuit{refusals: c.refusals}
 		a.allowance = 1
+		r.options.Log.Info("buying goes on", "issuer", a.id.String())
 		r.probes = append(r.probes, a.id)
 	case !c.held:
 		c.hold(r.options.Clock.Now())
@@ -131,7 +138,10 @@ func (r *Registry) open(a *account, v verdict) {
 		return
 	}
 	if c.held {
-		c.retryAt = now.Add(heldFor)
+		c.retryAt = now.Add(longestBackoff)
+		if v.failure.Delivery == trustmanager.Refused {
+			c.retryAt = now.Add(heldFor)
+		}
 		return
 	}
 	if v.buying && v.failure.Delivery == trustmanager.Refused {
@@ -150,6 +160,7 @@ func (r *Registry) open(a *account, v verdict) {
 	}
 	if !c.open {
 		c.open = true
+		r.options.Log.Info("buying stopped", "issuer", a.id.String(), "reason", c.reason, "message", c.message)
 		r.probes = append(r.probes, a.id)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/url"
 	"time"
@@ -56,8 +57,8 @@ type Connection struct {
 	// Ready: the credential was accepted, or cannot be tried. Reason and Message say why not.
 	Ready           bool
 	Reason, Message string
-	// CanSearch and CanRevoke are what the credential was seen to be able to do.
-	CanSearch, CanRevoke v1alpha1.CapabilityState
+	// CanEnroll, CanSearch and CanRevoke are what the credential was seen to be able to do, in other processes too.
+	CanEnroll, CanSearch, CanRevoke v1alpha1.CapabilityState
 	// Blocked are the profiles that were blocked when this process started. Only the first Update of an issuer looks at them.
 	Blocked []v1alpha1.BlockedProfile
 }
@@ -73,11 +74,14 @@ func (r *Registry) Update(id ID, c Connection) error {
 	a := r.account(id)
 	first := !a.known
 	client, err := a.client, error(nil)
-	if first || a.version() != c.Version() {
+	if a.client == nil || a.version() != c.Version() {
 		client, err = r.newClient(c)
 	}
 	if err != nil {
 		c.Ready, c.Reason, c.Message = false, v1alpha1.ReasonInvalidSpec, err.Error()
+		if _, forbidden := errors.AsType[*HostError](err); forbidden {
+			c.Reason = v1alpha1.ReasonHostForbidden
+		}
 	}
 	r.connect(a, c, client)
 	if first {
@@ -122,7 +126,7 @@ func (r *Registry) newClient(c Connection) (*trustmanager.Client, error) {
 	if err := r.options.Hosts.Check(c.URL); err != nil {
 		return nil, err
 	}
-	if c.Credential == (trustmanager.Credential{}) {
+	if c.Credential == (trustmanager.Credential{}) && !c.Ready {
 		return nil, nil
 	}
 	return trustmanager.New(trustmanager.Config{

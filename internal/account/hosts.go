@@ -17,8 +17,8 @@ import (
 	"github.com/devicecert/devicecert-operator/internal/trustmanager"
 )
 
-// DefaultAllowedHosts is the default of --allowed-hosts: DigiCert ONE's production and demo hosts with their mutual TLS twins.
-const DefaultAllowedHosts = "one.digicert.com,demo.one.digicert.com,one.ch.digicert.com,demo.one.ch.digicert.com," +
+// defaultAllowedHosts is the default of --allowed-hosts: DigiCert ONE's production and demo hosts with their mutual TLS twins.
+const defaultAllowedHosts = "one.digicert.com,demo.one.digicert.com,one.ch.digicert.com,demo.one.ch.digicert.com," +
 	"one.digicert.co.jp,demo.one.digicert.co.jp,one.nl.digicert.com,demo.one.nl.digicert.com," +
 	"clientauth.one.digicert.com,clientauth.demo.one.digicert.com,clientauth.one.ch.digicert.com,clientauth.demo.one.ch.digicert.com," +
 	"clientauth.one.digicert.co.jp,clientauth.demo.one.digicert.co.jp,clientauth.one.nl.digicert.com,clientauth.demo.one.nl.digicert.com"
@@ -46,13 +46,17 @@ type HostError struct {
 // Error is the message.
 func (e *HostError) Error() string { return e.Message }
 
-// ParseHostPolicy reads --allowed-hosts and --allowed-networks, both comma lists.
+// ParseHostPolicy reads --allowed-hosts and --allowed-networks, both comma lists. No hosts mean DigiCert ONE's production and demo
+// hosts.
 //
 // A host is an exact name, *.suffix (one or more labels in front of the suffix) or an IP address, IPv6 in brackets when a port
 // follows; with :port it is allowed on that port only. A network is a CIDR outside the public address space, such as 10.0.0.0/8,
 // that an allowed host, or a proxy, may have its address in. Listing localhost or an IP address as a host allows its address too.
 func ParseHostPolicy(hosts, networks string) (HostPolicy, error) {
 	var p HostPolicy
+	if strings.TrimSpace(hosts) == "" {
+		hosts = defaultAllowedHosts
+	}
 	for _, entry := range split(hosts) {
 		rule, err := parseHostRule(entry)
 		if err != nil {
@@ -62,6 +66,7 @@ func ParseHostPolicy(hosts, networks string) (HostPolicy, error) {
 		p.networks = append(p.networks, impliedNetworks(rule.name)...)
 	}
 	for _, entry := range split(networks) {
+		entry = strings.TrimSpace(entry)
 		prefix, err := netip.ParsePrefix(entry)
 		if err != nil {
 			return HostPolicy{}, fmt.Errorf("--allowed-networks: %q is not a network such as 10.0.0.0/8 or fd00::/8", entry)

@@ -76,7 +76,7 @@ func (l *lane) candidate() *waiter {
 // wait says why a waiter of this lane has no lease.
 func (l *lane) wait(w *waiter, now time.Time) Wait {
 	a := l.account
-	if obstacle, ok := a.obstacle(now); ok {
+	if obstacle, ok := a.obstacle(); ok {
 		return obstacle
 	}
 	switch {

@@ -96,7 +96,9 @@ func (r *Registry) learn(l *Lease, o Outcome) {
 	if o.Issued || o.Fatal != nil {
 		o.Err = nil // the vendor has answered, whatever was wrong with it
 	}
-	r.feed(a, l.gate, verdictOf(o.Err, true))
+	v := verdictOf(o.Err)
+	v.buying, v.proven = true, l.lane.proven
+	r.feed(a, l.gate, v)
 }
 
 // verdict is what one request says about the connection.
@@ -104,15 +106,13 @@ type verdict struct {
 	failure *trustmanager.Error // nil: the vendor answered
 	neutral bool                // it says nothing
 	buying  bool                // the request was to buy
+	proven  bool                // the same has succeeded before
 }
 
-func verdictOf(err error, buying bool) verdict {
+func verdictOf(err error) verdict {
 	if err == nil {
-		return verdict{buying: buying}
+		return verdict{}
 	}
 	failure, ok := trustmanager.AsError(err)
-	if !ok || errors.Is(err, context.Canceled) {
-		return verdict{neutral: true, buying: buying}
-	}
-	return verdict{failure: failure, buying: buying}
+	return verdict{failure: failure, neutral: !ok || errors.Is(err, context.Canceled)}
 }
