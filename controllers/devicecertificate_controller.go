@@ -65,10 +65,10 @@ type DeviceCertificateReconciler struct {
 
 // Reconcile observes, plans, acts and reports, once.
 func (r *DeviceCertificateReconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
-	base := &v1alpha1.DeviceCertificate{}
-	if err := r.Client.Get(ctx, req.NamespacedName, base); err != nil {
+	base, lag, err := r.current(ctx, req.NamespacedName)
+	if err != nil || lag > 0 {
 		r.Accounts.Withdraw(req.NamespacedName)
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+		return reconcile.Result{RequeueAfter: lag}, client.IgnoreNotFound(err)
 	}
 	s, err := r.observe(ctx, base)
 	if err != nil || s.snapshot.InFlight || s.elsewhere {
@@ -81,6 +81,25 @@ func (r *DeviceCertificateReconciler) Reconcile(ctx context.Context, req reconci
 		p = plan.Decide(&s.snapshot)
 	}
 	return r.act(ctx, s, p)
+}
+
+// current reads the object, never older than this process's last write to it. While the cache lags behind that, it answers how long to
+// wait for it; the event that brings it up to date comes sooner as a rule.
+func (r *DeviceCertificateReconciler) current(ctx context.Context, key types.NamespacedName) (*v1alpha1.DeviceCertificate, time.Duration, error) {
+	const patience = 10 * time.Second
+	cached := &v1alpha1.DeviceCertificate{}
+	if err := r.Client.Get(ctx, key, cached); err != nil {
+		return nil, 0, err
+	}
+	remembered := r.memory.recall(cached.UID)
+	if !older(cached.ResourceVersion, remembered.written) {
+		return cached, 0, nil
+	}
+	if lag := remembered.writtenAt.Add(patience).Sub(r.Clock.Now()); lag > 0 {
+		return nil, lag, nil
+	}
+	live := &v1alpha1.DeviceCertificate{}
+	return live, 0, r.Reader.Get(ctx, key, live)
 }
 
 // act carries the plan out. What takes a vendor call is started as a flight, and reports by itself.
@@ -112,7 +131,7 @@ func (r *DeviceCertificateReconciler) act(ctx context.Context, s *scope, p plan.
 func (r *DeviceCertificateReconciler) buy(ctx context.Context, s *scope, p plan.Plan) (reconcile.Result, error) {
 	lease, wait := r.Accounts.Acquire(s.issuer.ID, account.Request{
 		Key: s.key(), ProfileID: s.cert.Spec.EnrollmentProfileID, Format: s.cert.Spec.PrivateKey.Format,
-		Expires: s.secret.NotAfter, Retry: s.retryRequested(),
+		Expires: s.secret.NotAfter, Retry: plan.RetryRequested(s.cert),
 	})
 	if lease != nil {
 		b := &purchase{scope: s, r: r, plan: p, lease: lease, log: s.log(r)}
@@ -176,12 +195,6 @@ func (r *DeviceCertificateReconciler) fly(s *scope, f func()) bool {
 // Wake reconciles an object soon. It never blocks, and is what an account.Registry calls when it is the object's turn.
 func (r *DeviceCertificateReconciler) Wake(key types.NamespacedName) {
 	r.queue.add(reconcile.Request{NamespacedName: key})
-}
-
-// retryRequested tells whether the user asks for a retry that was not made yet.
-func (s *scope) retryRequested() bool {
-	v := s.cert.Annotations[v1alpha1.AnnotationRetryRequestedAt]
-	return v != "" && v != s.cert.Status.LastHandledRetryRequest
 }
 
 // acknowledge drops the orphan that the user says is taken care of.

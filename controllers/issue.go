@@ -82,8 +82,11 @@ func (p *purchase) rehearse(ctx context.Context) error {
 	ac := tlssecret.Rehearsal(p.layout, p.provenance("", ""), sealedKeyName(&p.cert.Spec))
 	fence(ac, p.secret.uid, p.secret.resourceVersion)
 	err := p.r.Client.Apply(ctx, ac, client.DryRunAll, fieldOwner, client.ForceOwnership)
-	if err == nil || !refusedByAPI(err) || !p.r.secretMoved(ctx, p.scope) {
-		return wrapUnless(err, "rehearse the write of Secret "+p.layout.Name)
+	if err == nil {
+		return nil
+	}
+	if !refusedByAPI(err) || !p.r.secretMoved(ctx, p.scope) {
+		return fmt.Errorf("rehearse the write of Secret %s: %w", p.layout.Name, err)
 	}
 	// A UID that no longer fits is answered as invalid, not as a conflict.
 	return apierrors.NewConflict(corev1.Resource("secrets"), p.layout.Name, errors.New("the Secret was replaced meanwhile"))
@@ -95,21 +98,24 @@ func (p *purchase) recordIntent(ctx context.Context) error {
 	base := p.cert.DeepCopy()
 	status := &p.cert.Status
 	status.Attempt = p.attempt
-	if retry := p.cert.Annotations[v1alpha1.AnnotationRetryRequestedAt]; retry != "" {
-		status.LastHandledRetryRequest = retry
+	if plan.RetryRequested(p.cert) {
+		status.LastHandledRetryRequest = p.cert.Annotations[v1alpha1.AnnotationRetryRequestedAt]
 	}
 	p.applyConditions(p.plan)
 	err := p.r.Client.Status().Patch(ctx, p.cert, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
-	if err == nil || refusedByAPI(err) || apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
-		return wrapUnless(err, "record the intent")
+	if err == nil {
+		return nil
+	}
+	p.use(base) // what was not recorded must not be reported either
+	if refusedByAPI(err) || apierrors.IsConflict(err) {
+		return fmt.Errorf("record the intent: %w", err)
 	}
 	// The answer was lost. If the intent is there it is ours, and as good as acknowledged.
 	live := &v1alpha1.DeviceCertificate{}
 	if getErr := p.r.Reader.Get(ctx, p.key(), live); getErr != nil || live.Status.Attempt == nil || live.Status.Attempt.ID != p.attempt.ID {
-		return wrapUnless(err, "record the intent")
+		return fmt.Errorf("record the intent: %w", err)
 	}
-	p.cert = live
-	p.snapshot.Certificate = live
+	p.use(live)
 	return nil
 }
 
@@ -147,6 +153,7 @@ func renewalRef(a *v1alpha1.Attempt) trustmanager.CertificateRef {
 
 // receive handles an answer: a certificate to verify and store, or the word that somebody must approve first.
 func (p *purchase) receive(ctx context.Context, issued *trustmanager.Issued) {
+	boundIDs(issued)
 	if issued.Pending() {
 		p.lease.Done(account.Outcome{Fatal: p.block(v1alpha1.ReasonPendingApproval,
 			"the vendor holds requests of this profile for approval: let the profile approve by itself, then annotate one DeviceCertificate with "+v1alpha1.AnnotationRetryRequestedAt)})
@@ -169,6 +176,16 @@ func (p *purchase) receive(ctx context.Context, issued *trustmanager.Issued) {
 		return
 	}
 	p.succeeded(ctx, stored, warnings)
+}
+
+// boundIDs drops ids longer than the API admits: they are no UUIDs, and a status that is refused would lose the outcome.
+func boundIDs(issued *trustmanager.Issued) {
+	const longest = 64
+	for _, id := range []*string{&issued.CertificateID, &issued.RequestID} {
+		if len(*id) > longest {
+			*id = ""
+		}
+	}
 }
 
 // verify opens the answer and judges it, before anything of it is shown to anybody.
@@ -237,11 +254,4 @@ func sealedKeyName(spec *v1alpha1.DeviceCertificateSpec) string {
 // refusedByAPI tells whether the API server gave a definite answer that repeating will not change by itself.
 func refusedByAPI(err error) bool {
 	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsRequestEntityTooLargeError(err) || apierrors.IsBadRequest(err) || apierrors.IsNotFound(err)
-}
-
-func wrapUnless(err error, doing string) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", doing, err)
 }

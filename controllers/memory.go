@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"strconv"
 	"sync"
 	"time"
 
@@ -37,6 +38,9 @@ type recollection struct {
 	attemptSeen time.Time
 	// waitingSince is when the object first waited for a token.
 	waitingSince time.Time
+	// written is the version of the object at this process's last write to it, made at writtenAt.
+	written   string
+	writtenAt time.Time
 	// stumbles counts steps in a row that failed before or after the vendor was asked; notBefore is when the next one may start.
 	stumbles  int32
 	notBefore time.Time
@@ -99,6 +103,22 @@ func (m *memory) seenSince(uid types.UID, attemptID string, now time.Time) time.
 		since = r.attemptSeen
 	})
 	return since
+}
+
+// wrote remembers the version of this process's last write.
+func (m *memory) wrote(uid types.UID, resourceVersion string, now time.Time) {
+	m.change(uid, func(r *recollection) { r.written, r.writtenAt = resourceVersion, now })
+}
+
+// older tells whether one version of an object precedes another. Versions that are not numbers, which no API server hands out, have no
+// order.
+func older(a, b string) bool {
+	left, err := strconv.ParseUint(a, 10, 64)
+	if err != nil {
+		return false
+	}
+	right, err := strconv.ParseUint(b, 10, 64)
+	return err == nil && left < right
 }
 
 // stumbled holds the object's next step back: a second, doubling to five minutes.

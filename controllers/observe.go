@@ -101,6 +101,8 @@ func (r *DeviceCertificateReconciler) observeSecret(ctx context.Context, s *scop
 		switch {
 		case err == nil && fresh && remembered.facts.resourceVersion == meta.ResourceVersion && remembered.facts.uid == string(meta.UID):
 			return remembered.facts, nil
+		case err == nil && fresh && older(meta.ResourceVersion, remembered.facts.resourceVersion) && remembered.facts.uid == string(meta.UID):
+			return remembered.facts, nil // the cache lags behind this process's own write
 		case apierrors.IsNotFound(err) && s.cert.Status.SecretName == "" && remembered.readAt.IsZero():
 			return facts{Secret: plan.Secret{Name: s.layout.Name}}, nil
 		case err != nil && !apierrors.IsNotFound(err):
@@ -173,8 +175,7 @@ func (f *facts) describe(stored tlssecret.Stored) {
 	f.Serial, f.NotBefore, f.NotAfter = certs.SerialString(leaf), leaf.NotBefore, leaf.NotAfter
 	f.fingerprint, f.subject, f.keyType = certs.FingerprintSHA256(leaf), certs.Subject(leaf), certs.KeyType(leaf.PublicKey)
 	f.dnsNames = certs.DNSNames(leaf)
-	const shown = 20 // status lists no more; the certificate has them all
-	f.dnsNames = f.dnsNames[:min(len(f.dnsNames), shown)]
+	f.dnsNames = f.dnsNames[:min(len(f.dnsNames), v1alpha1.MaxDNSNames)]
 }
 
 // observeIssuer looks up the issuer object and its account, and computes the hash of what the spec would buy from it.

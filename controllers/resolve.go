@@ -203,7 +203,7 @@ func (q *resolution) close(ctx context.Context) {
 	reported := q.r.conclude(ctx, q.scope, q.attempt.ID, func(status *v1alpha1.DeviceCertificateStatus) {
 		status.Attempt = nil
 		status.Orphans = slices.Concat(q.orphans, status.Orphans)
-		status.Orphans = status.Orphans[:min(len(status.Orphans), maxListed)]
+		status.Orphans = status.Orphans[:min(len(status.Orphans), v1alpha1.MaxOrphans)]
 		q.recordFailure(status)
 	})
 	for _, o := range q.orphans {

@@ -33,6 +33,7 @@ func (r *DeviceCertificateReconciler) report(ctx context.Context, s *scope, p pl
 	if err := r.Client.Status().Patch(ctx, s.cert, client.MergeFromWithOptions(s.base, client.MergeFromWithOptimisticLock{})); err != nil {
 		return fmt.Errorf("write the status: %w", err)
 	}
+	r.memory.wrote(s.cert.UID, s.cert.ResourceVersion, s.snapshot.Now)
 	return nil
 }
 
@@ -51,6 +52,7 @@ func (r *DeviceCertificateReconciler) conclude(ctx context.Context, s *scope, at
 		err := r.Client.Status().Patch(ctx, s.cert, client.MergeFromWithOptions(observed, client.MergeFromWithOptimisticLock{}))
 		if err == nil {
 			r.memory.recovered(s.cert.UID)
+			r.memory.wrote(s.cert.UID, s.cert.ResourceVersion, s.snapshot.Now)
 			return true
 		}
 		s.use(observed)
@@ -161,13 +163,13 @@ func (s *scope) setOrRemove(kind, reason string, remarks []string) {
 	})
 }
 
-// truncate bounds a message well below what the API server admits, so that a vendor's long answer cannot block a status.
+// truncate bounds a message to what the API admits, so that a vendor's long answer cannot block a status.
 func truncate(message string) string {
-	const longest = 2048
-	if len(message) <= longest {
+	const ellipsis = "…"
+	if len(message) <= v1alpha1.MaxMessageLength {
 		return message
 	}
-	return strings.ToValidUTF8(message[:longest], "") + "…"
+	return strings.ToValidUTF8(message[:v1alpha1.MaxMessageLength-len(ellipsis)], "") + ellipsis
 }
 
 // closeAsStored ends an attempt whose certificate is in the Secret, and lists what it replaced.
@@ -185,8 +187,5 @@ func superseded(list []v1alpha1.SupersededCertificate, replaced *v1alpha1.Supers
 		list = slices.Insert(slices.Clone(list), 0, *replaced)
 	}
 	list = slices.DeleteFunc(list, func(s v1alpha1.SupersededCertificate) bool { return !now.Before(s.NotAfter.Time) })
-	return list[:min(len(list), maxListed)]
+	return list[:min(len(list), v1alpha1.MaxSuperseded)]
 }
-
-// maxListed bounds the lists of the status.
-const maxListed = 10

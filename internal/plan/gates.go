@@ -76,14 +76,20 @@ func boundedWait(now, until time.Time) time.Time {
 // a retry, or a refused renewal has become an enrollment. A failure that cost a certificate is not tried again for a change of the
 // spec that buys the same.
 func mended(s *Snapshot, f *v1alpha1.Failures, want Plan) bool {
-	retry := s.Certificate.Annotations[v1alpha1.AnnotationRetryRequestedAt]
 	changed := f.Generation != s.Certificate.Generation
 	if f.Reason == v1alpha1.ReasonUnverified {
 		changed = f.IssuanceHash != s.IssuanceHash
 	}
 	return changed ||
 		f.IssuerVersion != s.Issuer.Version ||
-		retry != "" && retry != s.Certificate.Status.LastHandledRetryRequest ||
+		RetryRequested(s.Certificate) ||
 		f.Kind == v1alpha1.AttemptRenew && want.Action == ActionEnroll ||
 		f.NextTime.After(s.Now.Add(longestWait))
+}
+
+// RetryRequested tells whether the user asks for a retry that was not made yet. A value that is not a time asks for nothing.
+func RetryRequested(c *v1alpha1.DeviceCertificate) bool {
+	v := c.Annotations[v1alpha1.AnnotationRetryRequestedAt]
+	_, err := time.Parse(time.RFC3339, v)
+	return err == nil && v != c.Status.LastHandledRetryRequest
 }
