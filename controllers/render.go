@@ -29,7 +29,7 @@ func (r *DeviceCertificateReconciler) render(ctx context.Context, s *scope) erro
 	stored := tlssecret.Read(secret)
 	if stored.Broken != nil {
 		r.memory.distrust(s.cert.UID)
-		return fmt.Errorf("Secret %s changed while it was rendered: %w", source, stored.Broken)
+		return fmt.Errorf("render: Secret %s changed meanwhile: %w", source, stored.Broken)
 	}
 	if stored.IssuanceHash == "" { // adopted: what it answers is what the spec asks now
 		stored.IssuanceHash = s.snapshot.IssuanceHash

@@ -107,12 +107,7 @@ func (q *resolution) settle(ctx context.Context) error {
 
 // search looks for what the attempt may have bought.
 func (q *resolution) search(ctx context.Context, id account.ID, state account.State) error {
-	var records []trustmanager.Record
-	var truncated bool
-	err := q.r.Accounts.Call(ctx, id, func(ctx context.Context, c *trustmanager.Client) (err error) {
-		records, truncated, err = c.SearchAll(ctx, trustmanager.SearchQuery{ProfileID: q.attempt.ProfileID, CommonName: q.attempt.CommonName}, maxInventory)
-		return err
-	})
+	records, truncated, err := q.r.inventory(ctx, id, q.attempt)
 	if refusal, ok := trustmanager.AsError(err); ok && refusal.HTTPStatus == 403 {
 		q.reportWindow("the credential may not search the inventory")
 		return nil
@@ -317,17 +312,25 @@ func leafOf(record trustmanager.Record) *x509.Certificate {
 	return pool[0]
 }
 
+// inventory lists what the vendor has of the attempt's profile and name. Every page takes a token of the account.
+func (r *DeviceCertificateReconciler) inventory(ctx context.Context, id account.ID, attempt *v1alpha1.Attempt) (records []trustmanager.Record, truncated bool, err error) {
+	search := func(ctx context.Context, query trustmanager.SearchQuery) (page *trustmanager.SearchPage, err error) {
+		err = r.Accounts.Call(ctx, id, func(ctx context.Context, c *trustmanager.Client) (err error) {
+			page, err = c.Search(ctx, query)
+			return err
+		})
+		return page, err
+	}
+	return trustmanager.SearchAll(ctx, search, trustmanager.SearchQuery{ProfileID: attempt.ProfileID, CommonName: attempt.CommonName}, maxInventory)
+}
+
 // leafFromInventory fetches a certificate that came inside a sealed bundle alone. The bundle exists nowhere else, so it is looked for
 // until the inventory must have it.
 func (r *DeviceCertificateReconciler) leafFromInventory(ctx context.Context, attempt *v1alpha1.Attempt, namespace, certificateID string) (certs.Bundle, error) {
 	id := attemptAccount(attempt, namespace)
 	end := r.Clock.Now().Add(r.Accounts.State(id).InventoryLag + resolveBound)
 	for delay := time.Second; ; delay = min(2*delay, time.Minute) {
-		var records []trustmanager.Record
-		err := r.Accounts.Call(ctx, id, func(ctx context.Context, c *trustmanager.Client) (err error) {
-			records, _, err = c.SearchAll(ctx, trustmanager.SearchQuery{ProfileID: attempt.ProfileID, CommonName: attempt.CommonName}, maxInventory)
-			return err
-		})
+		records, _, err := r.inventory(ctx, id, attempt)
 		for _, record := range records {
 			if record.ID == certificateID {
 				return bundleOf(record)

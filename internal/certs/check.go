@@ -17,7 +17,7 @@ import (
 
 // Reasons of findings, in the order Check reports them.
 const (
-	// Fatal: the certificate must not be stored.
+	// ReasonLeafMissing and those that follow are fatal: the certificate must not be stored.
 	ReasonLeafMissing       = "LeafMissing"
 	ReasonKeyMismatch       = "KeyMismatch"
 	ReasonLeafIsCA          = "LeafIsCA"
@@ -28,7 +28,7 @@ const (
 	ReasonChainInvalid      = "ChainInvalid"
 	ReasonKeyTooWeak        = "KeyTooWeak"
 
-	// Warnings: the certificate is usable but not what was asked for.
+	// ReasonKeyTypeDiffers and those that follow are warnings: the certificate is usable but not what was asked for.
 	ReasonKeyTypeDiffers = "KeyTypeDiffers"
 	ReasonSubjectDiffers = "SubjectDiffers"
 	ReasonSANsMissing    = "SANsMissing"

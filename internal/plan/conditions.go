@@ -31,7 +31,8 @@ func Conditions(s *Snapshot, p Plan) []metav1.Condition {
 	}
 	c.addIf(p.Buys() || p.Action == ActionResolve || p.Action == ActionWait, v1alpha1.ConditionIssuing, p)
 	if s.Secret.State == SecretOurs {
-		c.add(secretInSync(s, p))
+		status, reason, message := secretInSync(s, p)
+		c.add(v1alpha1.ConditionSecretInSync, status, reason, message)
 	}
 	if s.Certificate.Spec.Suspend || s.Issuer.Suspended {
 		c.add(v1alpha1.ConditionSuspended, metav1.ConditionTrue, v1alpha1.ReasonSuspended, suspendedMessage(s))
@@ -67,11 +68,11 @@ func works(p Plan) bool {
 	}
 }
 
-func secretInSync(s *Snapshot, p Plan) (string, metav1.ConditionStatus, string, string) {
+func secretInSync(s *Snapshot, p Plan) (metav1.ConditionStatus, string, string) {
 	if s.Secret.InSync {
-		return v1alpha1.ConditionSecretInSync, metav1.ConditionTrue, v1alpha1.ReasonInSync, "the Secret holds what the spec asks for"
+		return metav1.ConditionTrue, v1alpha1.ReasonInSync, "the Secret holds what the spec asks for"
 	}
-	return v1alpha1.ConditionSecretInSync, metav1.ConditionFalse, p.Reason, p.Message
+	return metav1.ConditionFalse, p.Reason, p.Message
 }
 
 func suspendedMessage(s *Snapshot) string {

@@ -87,15 +87,15 @@ func (c *Client) Search(ctx context.Context, query SearchQuery) (*SearchPage, er
 	return page, nil
 }
 
-// SearchAll returns all records of a query, up to maxRecords (at least 1), asking page
-// by page; Limit is ignored, Offset is where it starts. Records that appear twice,
+// SearchAll returns all records of a query, up to maxRecords (at least 1), asking search,
+// usually [Client.Search], page by page, so that the caller can count each request; Limit is ignored, Offset is where it starts. Records that appear twice,
 // because the inventory grew meanwhile, are returned once. truncated says that there
 // are or may be more: the bound was reached, or the vendor kept sending the same page.
-func (c *Client) SearchAll(ctx context.Context, query SearchQuery, maxRecords int) (records []Record, truncated bool, err error) {
+func SearchAll(ctx context.Context, search func(context.Context, SearchQuery) (*SearchPage, error), query SearchQuery, maxRecords int) (records []Record, truncated bool, err error) {
 	query.Limit = maxPageSize
 	seen := map[string]bool{}
 	for range maxPages {
-		page, err := c.Search(ctx, query)
+		page, err := search(ctx, query)
 		if err != nil {
 			return nil, false, err
 		}

@@ -147,7 +147,7 @@ func TestSearchAllPagesThroughTheInventory(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := newVendor(t, tc.inventory.ServeHTTP)
-			records, truncated, err := v.client(t).SearchAll(t.Context(), SearchQuery{}, tc.maxRecords)
+			records, truncated, err := SearchAll(t.Context(), v.client(t).Search, SearchQuery{}, tc.maxRecords)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -172,7 +172,7 @@ func TestSearchAllFailsWithItsPage(t *testing.T) {
 		}
 		w.WriteHeader(http.StatusInternalServerError)
 	})
-	records, truncated, err := v.client(t).SearchAll(t.Context(), SearchQuery{}, 1000)
+	records, truncated, err := SearchAll(t.Context(), v.client(t).Search, SearchQuery{}, 1000)
 	if failure := mustFail(t, err); failure.HTTPStatus != 500 || records != nil || truncated {
 		t.Errorf("got %d records, truncated %t, %v", len(records), truncated, err)
 	}
