@@ -4,6 +4,8 @@
 package tlssecret
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/certs"
+	"github.com/devicecert/devicecert-operator/internal/keystore"
 )
 
 // Render is the Secret that holds content as layout asks: every key of it, to be applied together. Optional outputs that cannot be
@@ -109,5 +112,46 @@ func render(c Content, l Layout) (map[string][]byte, []error, error) {
 		}
 		data[v1alpha1.KeyDERKey], data[v1alpha1.KeyDERCert] = der, c.Bundle.Leaf.Raw
 	}
-	return data, nil, nil
+	return data, renderKeystores(c.Bundle, l, data), nil
+}
+
+const (
+	// defaultAlias is the key entry's name when the layout gives none.
+	defaultAlias = "certificate"
+	// minJKSPassword is the shortest password Java's keytool works with.
+	minJKSPassword = 6
+)
+
+// renderKeystores adds the keystores and trust stores the layout asks for. Each stands for itself: one that cannot be written is left
+// out of data and named in incomplete.
+func renderKeystores(b certs.Bundle, l Layout, data map[string][]byte) (incomplete []error) {
+	add := func(name string, file []byte, err error) {
+		if err != nil {
+			incomplete = append(incomplete, fmt.Errorf("%s is left out: %w", name, err))
+			return
+		}
+		data[name] = file
+	}
+	if o := l.Outputs.PKCS12; o != nil {
+		profile := keystore.Profile(o.Profile)
+		file, err := keystore.PKCS12(b, l.PKCS12Password, profile)
+		add(v1alpha1.KeyPKCS12, file, err)
+		file, err = keystore.PKCS12TrustStore(b.Roots, l.PKCS12Password, profile)
+		add(v1alpha1.KeyPKCS12Trust, file, err)
+	}
+	if o := l.Outputs.JKS; o != nil {
+		if len(l.JKSPassword) < minJKSPassword {
+			tooShort := errors.New("its password has fewer than six characters, which Java refuses")
+			add(v1alpha1.KeyJKS, nil, tooShort)
+			add(v1alpha1.KeyJKSTrust, nil, tooShort)
+			return incomplete
+		}
+		// Dated by the leaf, so that rendering the same pair again does not look like a newer entry.
+		created := b.Leaf.NotBefore
+		file, err := keystore.JKS(b, l.JKSPassword, cmp.Or(o.Alias, defaultAlias), created)
+		add(v1alpha1.KeyJKS, file, err)
+		file, err = keystore.JKSTrustStore(b.Roots, l.JKSPassword, created)
+		add(v1alpha1.KeyJKSTrust, file, err)
+	}
+	return incomplete
 }
