@@ -1,0 +1,123 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+)
+
+// screen is what the user reads.
+type screen struct {
+	out io.Writer
+	// colours are used on a terminal, and not in a log.
+	colours bool
+}
+
+func newScreen(out *os.File) *screen {
+	info, err := out.Stat()
+	return &screen{out: out, colours: err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("NO_COLOR") == ""}
+}
+
+// The colours of a terminal.
+const (
+	bold  = "1"
+	dim   = "2"
+	green = "32"
+	red   = "31"
+)
+
+func (s *screen) paint(colour, text string) string {
+	if !s.colours {
+		return text
+	}
+	return "\x1b[" + colour + "m" + text + "\x1b[0m"
+}
+
+// step says what is done now and how long it took.
+func (s *screen) step(title string, do func() error) error {
+	fmt.Fprintln(s.out, s.paint(bold, "▸ "+title))
+	began := time.Now()
+	err := do()
+	took := time.Since(began).Round(100 * time.Millisecond)
+	if err != nil {
+		fmt.Fprintln(s.out, s.paint(red, fmt.Sprintf("  ✗ failed after %s", took)))
+		return err
+	}
+	fmt.Fprintln(s.out, s.paint(green, fmt.Sprintf("  ✓ %s", took)))
+	return nil
+}
+
+// say is a line of its own.
+func (s *screen) say(format string, arguments ...any) {
+	fmt.Fprintf(s.out, format+"\n", arguments...)
+}
+
+// note is a line within a step.
+func (s *screen) note(format string, arguments ...any) {
+	fmt.Fprintln(s.out, s.paint(dim, "    "+fmt.Sprintf(format, arguments...)))
+}
+
+// notes shows what another program prints, line by line, within a step.
+func (s *screen) notes() io.Writer {
+	return &noteWriter{screen: s}
+}
+
+type noteWriter struct {
+	screen *screen
+	rest   []byte
+}
+
+// Write shows the lines that are complete.
+func (w *noteWriter) Write(text []byte) (int, error) {
+	w.rest = append(w.rest, text...)
+	for {
+		line, rest, complete := bytes.Cut(w.rest, []byte("\n"))
+		if !complete {
+			return len(text), nil
+		}
+		w.screen.note("%s", line)
+		w.rest = rest
+	}
+}
+
+// playOn tells what there is to try.
+func (s *screen) playOn(d *demo) {
+	kubectl := d.plane.Kubectl() + " -n " + sampleNamespace
+	fmt.Fprintf(s.out, `
+%s It stays until you press Ctrl-C. In another terminal:
+
+  export KUBECONFIG=%s
+
+  # look
+  %s get devicecertificates -o wide
+  %s describe devicecertificate gateway-pem
+
+  # renew one now
+  %s annotate --overwrite devicecertificate gateway-pem devicecert.io/renew-requested-at=$(date -u +%%FT%%TZ)
+
+  # another form of the same key: costs no certificate
+  %s patch devicecertificate gateway-pem --type=merge -p '{"spec":{"secret":{"outputs":{"formats":["CombinedPEM"]}}}}'
+
+  # open the sealed key, as the device would
+  %s
+
+  # lose the next answer after the vendor has issued, renew, and see in status.orphans what becomes of it (about half a minute)
+  curl -sS -d '{"match":{"operation":"renew","commonName":"gateway-der.edge.example"},"action":"drop","stage":"afterCommit"}' %s/faults
+  %s annotate --overwrite devicecertificate gateway-der devicecert.io/renew-requested-at=$(date -u +%%FT%%TZ)
+
+  # every certificate that was ever issued
+  curl -sS %s/ledger/summary
+
+Logs: %s
+`,
+		s.paint(bold, "The demo is running."), d.plane.Kubeconfig(),
+		kubectl, kubectl, kubectl, kubectl,
+		strings.Join(openSealed(d.folder.path("secrets", "gateway-sealed"), d.folder.path(deviceKey)), " ")+" | openssl pkey -noout -text",
+		d.simulator.admin, kubectl, d.simulator.admin, d.folder.path("*.log"))
+}
