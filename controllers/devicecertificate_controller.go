@@ -107,7 +107,7 @@ func (r *DeviceCertificateReconciler) act(ctx context.Context, s *scope, p plan.
 	if !p.Buys() {
 		r.Accounts.Withdraw(s.key())
 	}
-	if held := r.heldBack(s); held > 0 && (p.Buys() || p.Action == plan.ActionResolve) {
+	if held := r.heldBack(s); held > 0 && p.CallsVendor() {
 		return reconcile.Result{RequeueAfter: held}, nil
 	}
 	s.acknowledge()
@@ -118,10 +118,14 @@ func (r *DeviceCertificateReconciler) act(ctx context.Context, s *scope, p plan.
 		q := &resolution{scope: s, r: r, attempt: s.cert.Status.Attempt.DeepCopy()}
 		r.fly(s, func() { q.run(context.WithoutCancel(ctx)) })
 		return reconcile.Result{}, nil
+	case plan.ActionRevoke:
+		r.fly(s, func() { r.revokeDue(context.WithoutCancel(ctx), s) })
+		return reconcile.Result{}, nil
 	case plan.ActionRender:
 		return r.after(s, p), r.render(ctx, s)
 	case plan.ActionFinalize:
-		return reconcile.Result{}, r.finalize(ctx, s)
+		r.fly(s, func() { r.finalize(context.WithoutCancel(ctx), s) })
+		return reconcile.Result{}, nil
 	default:
 		return r.after(s, p), r.report(ctx, s, p)
 	}

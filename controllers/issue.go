@@ -230,6 +230,7 @@ func (p *purchase) provenance(certificateID, requestID string) tlssecret.Provena
 		CertificateID: certificateID, RequestID: requestID, AttemptID: p.attempt.ID,
 		IssuanceHash: p.attempt.IssuanceHash, IssuedAt: p.r.Clock.Now(),
 	}
+	provenance.Issuer, provenance.Host, provenance.ProfileID = string(p.attempt.IssuerKind)+"/"+p.attempt.IssuerName, p.attempt.Host, p.attempt.ProfileID
 	provenance.HandledRenewRequest = p.cert.Annotations[v1alpha1.AnnotationRenewRequestedAt]
 	return provenance
 }

@@ -21,6 +21,8 @@ type facts struct {
 	fingerprint, subject string
 	dnsNames             []string
 	keyType, requestID   string
+	// where it was bought, as its annotations say, and its leaf's name
+	issuer, host, profileID, commonName string
 	// incomplete are the optional outputs that could not be rendered.
 	incomplete []string
 }

@@ -37,6 +37,7 @@ type scope struct {
 	cert, base *v1alpha1.DeviceCertificate
 	snapshot   plan.Snapshot
 	secret     facts
+	previous   facts
 	issuer     issuer
 	account    account.State
 	layout     tlssecret.Layout
@@ -70,7 +71,7 @@ func (r *DeviceCertificateReconciler) observe(ctx context.Context, base *v1alpha
 		if err != nil {
 			return nil, err
 		}
-		s.snapshot.Previous = found.Secret
+		s.previous, s.snapshot.Previous = found, found.Secret
 	}
 	if err := r.observeIssuer(ctx, s); err != nil {
 		return nil, err
@@ -166,6 +167,7 @@ func factsOf(secret *corev1.Secret, c *v1alpha1.DeviceCertificate, l tlssecret.L
 // describe fills in what the stored pair is.
 func (f *facts) describe(stored tlssecret.Stored) {
 	f.CertificateID, f.AttemptID, f.IssuanceHash = stored.CertificateID, stored.AttemptID, stored.IssuanceHash
+	f.issuer, f.host, f.profileID = stored.Issuer, stored.Host, stored.ProfileID
 	f.IssuedAt, f.HandledRenewRequest, f.requestID = stored.IssuedAt, stored.HandledRenewRequest, stored.RequestID
 	if stored.Broken != nil {
 		f.Broken = stored.Broken.Error()
@@ -174,7 +176,7 @@ func (f *facts) describe(stored tlssecret.Stored) {
 	leaf := stored.Bundle.Leaf
 	f.Serial, f.NotBefore, f.NotAfter = certs.SerialString(leaf), leaf.NotBefore, leaf.NotAfter
 	f.fingerprint, f.subject, f.keyType = certs.FingerprintSHA256(leaf), certs.Subject(leaf), certs.KeyType(leaf.PublicKey)
-	f.dnsNames = certs.DNSNames(leaf)
+	f.commonName, f.dnsNames = leaf.Subject.CommonName, certs.DNSNames(leaf)
 	f.dnsNames = f.dnsNames[:min(len(f.dnsNames), v1alpha1.MaxDNSNames)]
 }
 

@@ -51,18 +51,32 @@ func (r *DeviceCertificateReconciler) newAttempt(s *scope, p plan.Plan) *v1alpha
 
 // predecessor is the certificate that the purchase replaces: the one in the Secret or, when that is gone, the one last stored there.
 func predecessor(s *scope) *v1alpha1.SupersededCertificate {
-	known := s.snapshot.Secret
-	if known.Serial == "" && s.snapshot.Previous.Serial != "" {
-		known = s.snapshot.Previous
+	known := s.secret
+	if known.Serial == "" {
+		known = s.previous
 	}
 	if known.Serial != "" {
-		return &v1alpha1.SupersededCertificate{CertificateID: known.CertificateID, SerialNumber: known.Serial, NotAfter: metav1.NewTime(known.NotAfter)}
+		kind, name, _ := strings.Cut(known.issuer, "/")
+		return &v1alpha1.SupersededCertificate{
+			CertificateID: known.CertificateID, SerialNumber: known.Serial, NotAfter: *timeOf(known.NotAfter), CommonName: known.commonName,
+			IssuerKind: v1alpha1.IssuerKind(kind), IssuerName: name, Host: known.host, ProfileID: known.profileID,
+		}
 	}
-	status := &s.cert.Status
+	return lastStored(s.cert)
+}
+
+// lastStored is the certificate the status describes. Its issuer is taken to be the one of the spec: revoking it is confirmed by the
+// inventory in any case.
+func lastStored(c *v1alpha1.DeviceCertificate) *v1alpha1.SupersededCertificate {
+	status := &c.Status
 	if status.SerialNumber == "" || status.NotAfter == nil {
 		return nil
 	}
-	return &v1alpha1.SupersededCertificate{CertificateID: status.CertificateID, SerialNumber: status.SerialNumber, NotAfter: *status.NotAfter}
+	return &v1alpha1.SupersededCertificate{
+		CertificateID: status.CertificateID, SerialNumber: status.SerialNumber, NotAfter: *status.NotAfter,
+		CommonName: attributeValue(c.Spec.CertificateAttributes, attributeCommonName),
+		IssuerKind: c.Spec.IssuerRef.Kind, IssuerName: c.Spec.IssuerRef.Name, ProfileID: c.Spec.EnrollmentProfileID,
+	}
 }
 
 // keyRequest is what is sent to the vendor. The chain is always asked for, because verifying needs it; only a sealed bundle, which the

@@ -66,10 +66,9 @@ func (q *resolution) storedAfterAll(ctx context.Context) (bool, error) {
 	if err != nil || live.AttemptID != q.attempt.ID || !live.Usable() {
 		return false, err
 	}
-	var replaced *v1alpha1.SupersededCertificate
-	status := &q.cert.Status
-	if status.SerialNumber != "" && status.SerialNumber == q.attempt.PredecessorSerial && status.NotAfter != nil {
-		replaced = &v1alpha1.SupersededCertificate{CertificateID: status.CertificateID, SerialNumber: status.SerialNumber, NotAfter: *status.NotAfter}
+	replaced := lastStored(q.cert)
+	if replaced != nil && replaced.SerialNumber != q.attempt.PredecessorSerial {
+		replaced = nil
 	}
 	if live.Name == q.layout.Name {
 		q.secret = live
@@ -90,7 +89,7 @@ func (q *resolution) settle(ctx context.Context) error {
 	case q.cert.Annotations[v1alpha1.AnnotationAbandonAttempt] == q.attempt.ID:
 		q.reportWindow("the attempt was given up by annotation")
 		return nil
-	case !state.Known && q.issuerGone(ctx):
+	case !state.Known && q.r.issuerGone(ctx, id):
 		q.reportWindow("the issuer is gone, so the vendor could not be asked")
 		return nil
 	case !state.Known:
@@ -142,7 +141,7 @@ func (q *resolution) search(ctx context.Context, id account.ID, state account.St
 // revoke revokes a certificate that is proven ours. A vendor that fails to answer is an error, so that the attempt stays open and the
 // revocation is repeated; a vendor that refuses is on record.
 func (q *resolution) revoke(ctx context.Context, id account.ID, state account.State, c plan.Candidate) error {
-	if !state.Known && q.issuerGone(ctx) || state.Known && !state.CanRevoke {
+	if !state.Known && q.r.issuerGone(ctx, id) || state.Known && !state.CanRevoke {
 		q.add(c, v1alpha1.OrphanReported, "the credential cannot revoke: revoke it at the vendor, then acknowledge it")
 		return nil
 	}
@@ -210,9 +209,9 @@ func (q *resolution) close(ctx context.Context) {
 	}
 }
 
-// issuerGone tells whether the attempt's issuer object no longer exists.
-func (q *resolution) issuerGone(ctx context.Context) bool {
-	_, err := lookupIssuer(ctx, q.r.Client, q.cert.Namespace, v1alpha1.IssuerReference{Kind: q.attempt.IssuerKind, Name: q.attempt.IssuerName})
+// issuerGone tells whether an issuer object no longer exists, as opposed to one that is not connected yet.
+func (r *DeviceCertificateReconciler) issuerGone(ctx context.Context, id account.ID) bool {
+	_, err := getIssuer(ctx, r.Client, id)
 	return apierrors.IsNotFound(err)
 }
 

@@ -33,6 +33,12 @@ const (
 	AnnotationAttemptID = "devicecert.io/attempt-id"
 	// AnnotationIssuanceHash is the hash of what was bought.
 	AnnotationIssuanceHash = "devicecert.io/issuance-hash"
+	// AnnotationIssuer is the issuer it was bought through: "<kind>/<name>".
+	AnnotationIssuer = "devicecert.io/issuer"
+	// AnnotationHost is the vendor's host it was bought from.
+	AnnotationHost = "devicecert.io/vendor-host"
+	// AnnotationProfile is the enrollment profile it was bought from.
+	AnnotationProfile = "devicecert.io/enrollment-profile"
 	// AnnotationIssuedAt is when it was stored, RFC 3339.
 	AnnotationIssuedAt = "devicecert.io/issued-at"
 	// AnnotationContentDigest is a digest of everything that was rendered into the Secret.

@@ -300,6 +300,34 @@ type SupersededCertificate struct {
 	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000 && self.getFullYear() <= 9999",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
 	// +required
 	SupersededAt metav1.Time `json:"supersededAt,omitzero"`
+	// issuerKind of the issuer it was bought through.
+	// +optional
+	IssuerKind IssuerKind `json:"issuerKind,omitempty"`
+	// issuerName of the issuer it was bought through.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	IssuerName string `json:"issuerName,omitempty"`
+	// host of the vendor it was bought from.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=300
+	// +optional
+	Host string `json:"host,omitempty"`
+	// profileID is the enrollment profile it was bought from.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	ProfileID string `json:"profileID,omitempty"`
+	// commonName of the certificate.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	CommonName string `json:"commonName,omitempty"`
+	// revocationFailure says why it was not revoked although it should be, and what a person can do. It is not tried again.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	// +optional
+	RevocationFailure string `json:"revocationFailure,omitempty"`
 }
 
 // OrphanOutcome says what became of an orphan.

@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	// finalizeBound is how long a deletion waits for an open attempt to be resolved before it reports the attempt and goes on.
-	finalizeBound = 15 * time.Minute
+	// FinalizeBound is how long a deletion waits for the vendor, to resolve an open attempt or to revoke, before it says what is left
+	// and goes on.
+	FinalizeBound = 15 * time.Minute
 	// clockTolerance is how far a certificate's notBefore may lie in the future: the vendor's clock is not ours.
 	clockTolerance = 5 * time.Minute
 )
@@ -33,6 +34,7 @@ func Decide(s *Snapshot) Plan {
 		suspended,   // a person said stop
 		purchase,    // missing, broken, out of date, expired or due
 		render,      // free: the same key, shown differently
+		revocation,  // what was replaced, after its grace
 	} {
 		if p, ok := c(s); ok {
 			return p
@@ -57,13 +59,17 @@ func deletion(s *Snapshot) (Plan, bool) {
 		return Plan{Action: ActionNone, Reason: v1alpha1.ReasonTerminating, Message: "being deleted"}, true
 	}
 	attempt := s.Certificate.Status.Attempt
-	end := deleted.Add(finalizeBound)
-	if attempt != nil && attempt.RequestID == "" && s.Now.Before(end) {
+	if attempt != nil && attempt.RequestID == "" && FinalizePatience(s) {
 		p := resolve(s)
-		p.Due = earliest(p.Due, end)
+		p.Due = earliest(p.Due, deleted.Add(FinalizeBound))
 		return p, true
 	}
 	return Plan{Action: ActionFinalize, Reason: v1alpha1.ReasonTerminating, Message: "being deleted"}, true
+}
+
+// FinalizePatience tells whether a deletion still waits for the vendor.
+func FinalizePatience(s *Snapshot) bool {
+	return s.Now.Before(s.Certificate.DeletionTimestamp.Add(FinalizeBound))
 }
 
 func openAttempt(s *Snapshot) (Plan, bool) {
@@ -160,6 +166,8 @@ func need(s *Snapshot) (Plan, bool) {
 		return enroll(v1alpha1.ReasonSecretBroken, "the Secret cannot be used: "+source.Broken+"; a new certificate is being issued")
 	case revokedOrphan(s, source):
 		return enroll(v1alpha1.ReasonRevoked, "the stored certificate was revoked when its attempt was given up; a new certificate is being issued")
+	case revokeWanted(s, source):
+		return enroll(v1alpha1.ReasonRevoked, "the stored certificate is to be revoked, as "+v1alpha1.AnnotationRevokeRequested+" asks; a new one is issued first")
 	case outOfDate(s, source):
 		return enroll(v1alpha1.ReasonOutOfDate, "the spec asks for another certificate than the one stored; a new certificate is being issued")
 	}
@@ -268,18 +276,25 @@ func revokedOrphan(s *Snapshot, stored Secret) bool {
 	})
 }
 
+// revokeWanted tells whether the user wants the stored certificate revoked, and so replaced first.
+func revokeWanted(s *Snapshot, stored Secret) bool {
+	request, ok := RevokeRequested(s.Certificate)
+	return ok && stored.Serial != "" && request.Serial == stored.Serial
+}
+
 // outOfDate tells whether the spec asks for another certificate. A hash of another version says nothing and never issues.
 func outOfDate(s *Snapshot, stored Secret) bool {
 	return s.IssuanceHash != "" && stored.IssuanceHash != s.IssuanceHash && sameHashVersion(stored.IssuanceHash, s.IssuanceHash)
 }
 
-// lookAgain is the next instant at which the stored certificate changes what is to be done.
+// lookAgain is the next instant at which time alone changes what is to be done.
 func lookAgain(s *Snapshot) time.Time {
-	stored := held(s)
-	if due, ok := RenewalTime(s.Certificate, stored); ok {
-		return earliest(due, validityEnd(s))
+	_, next := DueRevocations(s)
+	next = earliest(next, validityEnd(s))
+	if due, ok := RenewalTime(s.Certificate, held(s)); ok {
+		next = earliest(next, due)
 	}
-	return validityEnd(s)
+	return next
 }
 
 // validityEnd is when the stored certificate begins or ends to be valid; zero when neither lies ahead.

@@ -115,6 +115,8 @@ const (
 	ActionRender Action = "Render"
 	// ActionResolve finds out what became of an attempt whose answer was lost.
 	ActionResolve Action = "Resolve"
+	// ActionRevoke revokes predecessors whose time has come.
+	ActionRevoke Action = "Revoke"
 	// ActionWait: something is due and must wait; the operator goes on by itself.
 	ActionWait Action = "Wait"
 	// ActionBlock: something is due and a person must act first.
@@ -138,3 +140,8 @@ type Plan struct {
 
 // Buys tells whether the plan spends a certificate.
 func (p Plan) Buys() bool { return p.Action == ActionEnroll || p.Action == ActionRenew }
+
+// CallsVendor tells whether carrying the plan out may call the vendor.
+func (p Plan) CallsVendor() bool {
+	return p.Buys() || p.Action == ActionResolve || p.Action == ActionRevoke || p.Action == ActionFinalize
+}

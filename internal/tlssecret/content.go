@@ -6,6 +6,7 @@
 package tlssecret
 
 import (
+	"crypto"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -40,6 +41,8 @@ type Provenance struct {
 	AttemptID, IssuanceHash         string
 	IssuedAt                        time.Time
 	HandledRenewRequest             string
+	// Issuer, as "<kind>/<name>", Host and ProfileID say where it was bought.
+	Issuer, Host, ProfileID string
 }
 
 // Layout is how a DeviceCertificate wants its Secret: names, metadata and outputs, with the passwords of the keystores resolved.
@@ -125,6 +128,9 @@ func (p Provenance) annotations() map[string]string {
 		v1alpha1.AnnotationIssuanceHash:        p.IssuanceHash,
 		v1alpha1.AnnotationIssuedAt:            p.IssuedAt.UTC().Format(time.RFC3339),
 		v1alpha1.AnnotationHandledRenewRequest: p.HandledRenewRequest,
+		v1alpha1.AnnotationIssuer:              p.Issuer,
+		v1alpha1.AnnotationHost:                p.Host,
+		v1alpha1.AnnotationProfile:             p.ProfileID,
 	}
 	maps.DeleteFunc(a, func(_, v string) bool { return v == "" })
 	return a
@@ -139,6 +145,7 @@ func provenanceOf(s *corev1.Secret) Provenance {
 		CertificateID: a[v1alpha1.AnnotationCertificateID], RequestID: a[v1alpha1.AnnotationRequestID],
 		AttemptID: a[v1alpha1.AnnotationAttemptID], IssuanceHash: a[v1alpha1.AnnotationIssuanceHash],
 		IssuedAt: issuedAt, HandledRenewRequest: a[v1alpha1.AnnotationHandledRenewRequest],
+		Issuer: a[v1alpha1.AnnotationIssuer], Host: a[v1alpha1.AnnotationHost], ProfileID: a[v1alpha1.AnnotationProfile],
 	}
 }
 
@@ -162,25 +169,21 @@ func (st *Stored) read(s *corev1.Secret) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", v1alpha1.KeyCertificate, err)
 	}
-	for _, name := range []string{v1alpha1.KeyCA, v1alpha1.KeyChain} {
-		// These are beside the point of being usable: a damaged one is left out, and shows as out of sync.
-		if more, err := certs.ParseCertificatesPEM(s.Data[name]); err == nil {
-			pool = append(pool, more...)
-		}
-	}
 	for _, name := range []string{v1alpha1.KeySealedBundle, v1alpha1.KeySealedKey} {
 		if payload, ok := s.Data[name]; ok && s.Type == corev1.SecretTypeOpaque {
 			st.SealedKey, st.Sealed = name, payload
 		}
 	}
-	if st.SealedKey != "" {
-		st.Bundle, err = certs.Assemble(nil, pool)
-	} else {
-		err = st.readOpen(s, pool)
+	var key crypto.Signer
+	if st.SealedKey == "" {
+		if key, err = readKey(s); err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		return err
+	if st.Bundle, err = certs.Assemble(key, pool); err != nil {
+		return fmt.Errorf("%s and its key: %w", v1alpha1.KeyCertificate, err)
 	}
+	st.addIssuers(s, pool)
 	if want := s.Annotations[v1alpha1.AnnotationFingerprint]; want != "" && want != certs.FingerprintSHA256(st.Bundle.Leaf) {
 		return errors.New("its certificate is not the one that was issued for it")
 	}
@@ -190,19 +193,32 @@ func (st *Stored) read(s *corev1.Secret) error {
 	return nil
 }
 
-func (st *Stored) readOpen(s *corev1.Secret, pool []*certificate) error {
-	text, ok := s.Data[v1alpha1.KeyPrivateKey]
-	if !ok || len(text) == 0 {
-		return fmt.Errorf("it has no %s", v1alpha1.KeyPrivateKey)
+func readKey(s *corev1.Secret) (crypto.Signer, error) {
+	text := s.Data[v1alpha1.KeyPrivateKey]
+	if len(text) == 0 {
+		return nil, fmt.Errorf("it has no %s", v1alpha1.KeyPrivateKey)
 	}
 	key, err := certs.ParsePrivateKeyPEM(text)
 	if err != nil {
-		return fmt.Errorf("%s: %w", v1alpha1.KeyPrivateKey, err)
+		return nil, fmt.Errorf("%s: %w", v1alpha1.KeyPrivateKey, err)
 	}
-	if st.Bundle, err = certs.Assemble(key, pool); err != nil {
-		return fmt.Errorf("%s and %s: %w", v1alpha1.KeyPrivateKey, v1alpha1.KeyCertificate, err)
+	return key, nil
+}
+
+// addIssuers adds what chain.crt and ca.crt know of the chain above pool. They are beside the point of being usable, and other tools
+// write trust bundles into ca.crt: what is damaged or does not belong to the chain is left out and shows as out of sync, since a new
+// certificate must not be bought for it. The intermediates come first, because a root fits only on top of them.
+func (st *Stored) addIssuers(s *corev1.Secret, pool []*certificate) {
+	for _, name := range []string{v1alpha1.KeyChain, v1alpha1.KeyCA} {
+		more, err := certs.ParseCertificatesPEM(s.Data[name])
+		if err != nil {
+			continue
+		}
+		wider := slices.Concat(pool, more)
+		if bundle, err := certs.Assemble(st.Bundle.Key, wider); err == nil {
+			st.Bundle, pool = bundle, wider
+		}
 	}
-	return nil
 }
 
 // InSync tells whether the Secret holds exactly what the layout asks for: every key, label and annotation.

@@ -859,9 +859,27 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: certificateID
       type:
         scalar: string
+    - name: commonName
+      type:
+        scalar: string
+    - name: host
+      type:
+        scalar: string
+    - name: issuerKind
+      type:
+        namedType: com.github.devicecert.devicecert-operator.api.v1alpha1.IssuerKind
+    - name: issuerName
+      type:
+        scalar: string
     - name: notAfter
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: profileID
+      type:
+        scalar: string
+    - name: revocationFailure
+      type:
+        scalar: string
     - name: serialNumber
       type:
         scalar: string

@@ -6,6 +6,7 @@
 package v1alpha1
 
 import (
+	apiv1alpha1 "github.com/devicecert/devicecert-operator/api/v1alpha1"
 	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -22,6 +23,18 @@ type SupersededCertificateApplyConfiguration struct {
 	NotAfter *v1.Time `json:"notAfter,omitempty"`
 	// supersededAt is when its successor was stored.
 	SupersededAt *v1.Time `json:"supersededAt,omitempty"`
+	// issuerKind of the issuer it was bought through.
+	IssuerKind *apiv1alpha1.IssuerKind `json:"issuerKind,omitempty"`
+	// issuerName of the issuer it was bought through.
+	IssuerName *string `json:"issuerName,omitempty"`
+	// host of the vendor it was bought from.
+	Host *string `json:"host,omitempty"`
+	// profileID is the enrollment profile it was bought from.
+	ProfileID *string `json:"profileID,omitempty"`
+	// commonName of the certificate.
+	CommonName *string `json:"commonName,omitempty"`
+	// revocationFailure says why it was not revoked although it should be, and what a person can do. It is not tried again.
+	RevocationFailure *string `json:"revocationFailure,omitempty"`
 }
 
 // SupersededCertificateApplyConfiguration constructs a declarative configuration of the SupersededCertificate type for use with
@@ -59,5 +72,53 @@ func (b *SupersededCertificateApplyConfiguration) WithNotAfter(value v1.Time) *S
 // If called multiple times, the SupersededAt field is set to the value of the last call.
 func (b *SupersededCertificateApplyConfiguration) WithSupersededAt(value v1.Time) *SupersededCertificateApplyConfiguration {
 	b.SupersededAt = &value
+	return b
+}
+
+// WithIssuerKind sets the IssuerKind field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the IssuerKind field is set to the value of the last call.
+func (b *SupersededCertificateApplyConfiguration) WithIssuerKind(value apiv1alpha1.IssuerKind) *SupersededCertificateApplyConfiguration {
+	b.IssuerKind = &value
+	return b
+}
+
+// WithIssuerName sets the IssuerName field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the IssuerName field is set to the value of the last call.
+func (b *SupersededCertificateApplyConfiguration) WithIssuerName(value string) *SupersededCertificateApplyConfiguration {
+	b.IssuerName = &value
+	return b
+}
+
+// WithHost sets the Host field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Host field is set to the value of the last call.
+func (b *SupersededCertificateApplyConfiguration) WithHost(value string) *SupersededCertificateApplyConfiguration {
+	b.Host = &value
+	return b
+}
+
+// WithProfileID sets the ProfileID field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ProfileID field is set to the value of the last call.
+func (b *SupersededCertificateApplyConfiguration) WithProfileID(value string) *SupersededCertificateApplyConfiguration {
+	b.ProfileID = &value
+	return b
+}
+
+// WithCommonName sets the CommonName field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the CommonName field is set to the value of the last call.
+func (b *SupersededCertificateApplyConfiguration) WithCommonName(value string) *SupersededCertificateApplyConfiguration {
+	b.CommonName = &value
+	return b
+}
+
+// WithRevocationFailure sets the RevocationFailure field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the RevocationFailure field is set to the value of the last call.
+func (b *SupersededCertificateApplyConfiguration) WithRevocationFailure(value string) *SupersededCertificateApplyConfiguration {
+	b.RevocationFailure = &value
 	return b
 }

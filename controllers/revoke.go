@@ -1,0 +1,114 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+	"github.com/devicecert/devicecert-operator/internal/account"
+	"github.com/devicecert/devicecert-operator/internal/certs"
+	"github.com/devicecert/devicecert-operator/internal/plan"
+	"github.com/devicecert/devicecert-operator/internal/trustmanager"
+)
+
+// revokeDue revokes the predecessors whose time has come, one by one, and takes them off the list. One that the vendor refuses stays on
+// it, with the reason; one that the vendor fails to answer for is tried again.
+func (r *DeviceCertificateReconciler) revokeDue(ctx context.Context, s *scope) {
+	ctx, cancel := context.WithTimeout(ctx, resolveBound)
+	defer cancel()
+	due, _ := plan.DueRevocations(&s.snapshot)
+	for i := range due {
+		refused, err := r.revokePredecessor(ctx, s.cert, &due[i])
+		if err != nil {
+			s.log(r).Info("a predecessor cannot be revoked yet", "serial", due[i].SerialNumber, "error", err.Error())
+			r.memory.stumbled(s.cert.UID, r.Clock.Now())
+			return
+		}
+		serial := due[i].SerialNumber
+		reported := r.conclude(ctx, s, "", func(status *v1alpha1.DeviceCertificateStatus) {
+			at := slices.IndexFunc(status.Superseded, func(p v1alpha1.SupersededCertificate) bool { return p.SerialNumber == serial })
+			switch {
+			case at < 0:
+			case refused != "":
+				status.Superseded[at].RevocationFailure = truncate(refused)
+			default:
+				status.Superseded = slices.Delete(slices.Clone(status.Superseded), at, at+1)
+			}
+		})
+		if !reported {
+			return
+		}
+		if refused != "" {
+			r.event(s.cert, corev1.EventTypeWarning, "RevocationFailed", "Revoke", "serial "+serial+": "+refused)
+		} else {
+			r.event(s.cert, corev1.EventTypeNormal, "Revoked", "Revoke", "serial "+serial+" was revoked")
+		}
+	}
+}
+
+// revokePredecessor revokes one certificate of this object after the inventory has confirmed its id, serial number and name: a status is
+// only a notebook. refused says why it must be left to a person.
+func (r *DeviceCertificateReconciler) revokePredecessor(ctx context.Context, c *v1alpha1.DeviceCertificate, p *v1alpha1.SupersededCertificate) (refused string, err error) {
+	id := account.ID{Kind: p.IssuerKind, Namespace: c.Namespace, Name: p.IssuerName}
+	if id.Kind == v1alpha1.KindClusterDeviceIssuer {
+		id.Namespace = ""
+	}
+	const byHand = "; revoke it at the vendor"
+	switch state := r.Accounts.State(id); {
+	case !state.Known && !r.issuerGone(ctx, id):
+		return "", fmt.Errorf("%s is being connected", id)
+	case !state.Known:
+		return "its issuer " + id.String() + " is gone" + byHand, nil
+	case p.Host != "" && state.Host != p.Host:
+		return "its issuer " + id.String() + " speaks to another host by now" + byHand, nil
+	case !state.CanSearch || !state.CanRevoke:
+		return "the credential cannot search and revoke" + byHand, nil
+	}
+	var page *trustmanager.SearchPage
+	err = r.Accounts.Call(ctx, id, func(ctx context.Context, client *trustmanager.Client) (err error) {
+		page, err = client.Search(ctx, trustmanager.SearchQuery{ProfileID: p.ProfileID, SerialNumber: p.SerialNumber})
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("confirm certificate %s: %w", p.SerialNumber, err)
+	}
+	record, ok := confirm(page.Records, p)
+	if !ok {
+		return "the inventory does not confirm that it is ours" + byHand, nil
+	}
+	if strings.EqualFold(record.Status, "REVOKED") {
+		return "", nil
+	}
+	err = r.Accounts.Call(ctx, id, func(ctx context.Context, client *trustmanager.Client) error {
+		return client.Revoke(ctx, record.ID, trustmanager.Revocation{
+			Reason: string(plan.RevocationReason(c, p.SerialNumber)), Comments: "replaced (devicecert-operator)",
+		})
+	})
+	refusal, ok := trustmanager.AsError(err)
+	switch {
+	case err == nil, ok && refusal.AlreadyRevoked():
+		return "", nil
+	case ok && refusal.Delivery == trustmanager.Refused && (refusal.Actor == trustmanager.User || refusal.HTTPStatus == 403):
+		return "the vendor refused to revoke it (" + refusal.Error() + ")" + byHand, nil
+	}
+	return "", fmt.Errorf("revoke certificate %s: %w", p.SerialNumber, err)
+}
+
+// confirm finds the record whose leaf has the predecessor's serial number and name and, where it is known, its id.
+func confirm(records []trustmanager.Record, p *v1alpha1.SupersededCertificate) (trustmanager.Record, bool) {
+	for _, record := range records {
+		leaf := leafOf(record)
+		if leaf != nil && certs.SameSerial(certs.SerialString(leaf), p.SerialNumber) && strings.EqualFold(leaf.Subject.CommonName, p.CommonName) &&
+			(p.CertificateID == "" || p.CertificateID == record.ID) {
+			return record, true
+		}
+	}
+	return trustmanager.Record{}, false
+}

@@ -1,0 +1,80 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"strings"
+	"time"
+
+	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+)
+
+// RevokeRequest is what the user asks for by annotation: a certificate of this object is replaced, then revoked.
+type RevokeRequest struct {
+	Serial string
+	Reason v1alpha1.RevocationReason
+}
+
+// RevokeRequested reads devicecert.io/revoke-requested, "<serial>/<reason>". A request without a reason gets the one of the spec.
+func RevokeRequested(c *v1alpha1.DeviceCertificate) (RevokeRequest, bool) {
+	serial, reason, _ := strings.Cut(c.Annotations[v1alpha1.AnnotationRevokeRequested], "/")
+	if reason == "" {
+		reason = string(c.Spec.Revocation.Reason)
+	}
+	return RevokeRequest{Serial: strings.ToUpper(serial), Reason: v1alpha1.RevocationReason(reason)}, serial != ""
+}
+
+// DueRevocations are the predecessors to be revoked now, oldest last, and when the next one is due; zero for never. A predecessor is due
+// when its grace has passed under spec.revocation.onSupersede, or at once when the user asks for it; one whose revocation was refused is
+// left to a person.
+func DueRevocations(s *Snapshot) (due []v1alpha1.SupersededCertificate, next time.Time) {
+	request, requested := RevokeRequested(s.Certificate)
+	policy := s.Certificate.Spec.Revocation
+	for _, predecessor := range s.Certificate.Status.Superseded {
+		at := time.Time{}
+		switch {
+		case predecessor.RevocationFailure != "" || !s.Now.Before(predecessor.NotAfter.Time):
+			continue
+		case requested && predecessor.SerialNumber == request.Serial:
+			at = s.Now
+		case policy.OnSupersede != v1alpha1.RevocationRevoke:
+			continue
+		default:
+			at = predecessor.SupersededAt.Add(gracePeriod(policy))
+		}
+		if s.Now.Before(at) {
+			next = earliest(next, at)
+			continue
+		}
+		due = append(due, predecessor)
+	}
+	return due, next
+}
+
+// RevocationReason is the reason a predecessor is revoked for.
+func RevocationReason(c *v1alpha1.DeviceCertificate, serial string) v1alpha1.RevocationReason {
+	if request, ok := RevokeRequested(c); ok && request.Serial == serial {
+		return request.Reason
+	}
+	if c.Spec.Revocation.Reason != "" {
+		return c.Spec.Revocation.Reason
+	}
+	return v1alpha1.ReasonCessationOfOperation
+}
+
+func gracePeriod(policy v1alpha1.RevocationPolicy) time.Duration {
+	const byDefault = 24 * time.Hour
+	if policy.GracePeriod == nil {
+		return byDefault
+	}
+	return policy.GracePeriod.Duration
+}
+
+func revocation(s *Snapshot) (Plan, bool) {
+	due, _ := DueRevocations(s)
+	if len(due) == 0 || !s.Issuer.Known {
+		return Plan{}, false
+	}
+	return Plan{Action: ActionRevoke, Reason: v1alpha1.ReasonStored, Message: "a replaced certificate is being revoked", Due: lookAgain(s)}, true
+}
