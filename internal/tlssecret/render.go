@@ -56,6 +56,9 @@ func Rehearsal(l Layout, p Provenance, sealedKey string) *corev1ac.SecretApplyCo
 	}
 	placeholder := []byte("rehearsal " + p.AttemptID)
 	data := map[string][]byte{v1alpha1.KeyCA: placeholder}
+	if leafOnly(l) {
+		data[v1alpha1.KeyChain] = placeholder
+	}
 	c := Content{SealedKey: sealedKey}
 	for _, name := range names(c, l) {
 		data[name] = slices.Concat(placeholder, make([]byte, typicalSize))
