@@ -71,6 +71,7 @@ func provenance() Provenance {
 	return Provenance{
 		CertificateName: "gateway-17", CertificateUID: "uid-1", CertificateID: "cert-1", RequestID: "request-1",
 		AttemptID: "attempt-1", IssuanceHash: "v1:abc", IssuedAt: issuedAt, HandledRenewRequest: "2029-12-31T00:00:00Z",
+		Issuer: "DeviceIssuer/digicert", Host: "one.digicert.com", ProfileID: "IOT_1",
 	}
 }
 

@@ -99,6 +99,9 @@ func TestTheSecretSaysWhereItsContentCameFrom(t *testing.T) {
 		v1alpha1.AnnotationIssuanceHash:        "v1:abc",
 		v1alpha1.AnnotationIssuedAt:            "2030-01-01T12:00:00Z",
 		v1alpha1.AnnotationHandledRenewRequest: "2029-12-31T00:00:00Z",
+		v1alpha1.AnnotationIssuer:              "DeviceIssuer/digicert",
+		v1alpha1.AnnotationHost:                "one.digicert.com",
+		v1alpha1.AnnotationProfile:             "IOT_1",
 		v1alpha1.AnnotationFingerprint:         certs.FingerprintSHA256(c.Bundle.Leaf),
 		v1alpha1.AnnotationContentDigest:       secret.Annotations[v1alpha1.AnnotationContentDigest],
 	}
