@@ -29,7 +29,7 @@ const (
 func (r *DeviceCertificateReconciler) newAttempt(s *scope, p plan.Plan) *v1alpha1.Attempt {
 	spec := &s.cert.Spec
 	a := &v1alpha1.Attempt{
-		ID: uuid.NewString(), Kind: v1alpha1.AttemptEnroll, Generation: s.cert.Generation,
+		ID: uuid.NewString(), Kind: v1alpha1.AttemptEnroll, Reason: p.Reason, Generation: s.cert.Generation,
 		IssuerKind: s.issuer.ID.Kind, IssuerName: s.issuer.ID.Name, IssuerUID: string(s.issuer.UID),
 		Host: s.issuer.Host(), ProfileID: spec.EnrollmentProfileID,
 		CommonName: attributeValue(spec.CertificateAttributes, attributeCommonName),

@@ -174,6 +174,9 @@ func truncate(message string) string {
 
 // closeAsStored ends an attempt whose certificate is in the Secret, and lists what it replaced.
 func closeAsStored(status *v1alpha1.DeviceCertificateStatus, replaced *v1alpha1.SupersededCertificate, now time.Time) {
+	if status.Attempt != nil && plan.Unscheduled(status.Attempt.Reason) {
+		status.Replacements = plan.CountReplacement(status.Replacements, *timeOf(now))
+	}
 	status.Attempt, status.Failures = nil, nil
 	if replaced != nil {
 		replaced.SupersededAt = *timeOf(now)

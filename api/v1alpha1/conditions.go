@@ -63,6 +63,8 @@ const (
 	ReasonRateLimited = "RateLimited"
 	// ReasonBackingOff: the attempt waits after a failure.
 	ReasonBackingOff = "BackingOff"
+	// ReasonTooManyReplacements: the last unscheduled purchase is too recent for another.
+	ReasonTooManyReplacements = "TooManyReplacements"
 	// ReasonIssuerNotReady: the issuer cannot be used.
 	ReasonIssuerNotReady = "IssuerNotReady"
 	// ReasonIssuerNotFound: there is no such issuer.

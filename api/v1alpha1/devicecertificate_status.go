@@ -91,6 +91,10 @@ type DeviceCertificateStatus struct {
 	// failures counts the failed attempts since the last success and says when the next one starts.
 	// +optional
 	Failures *Failures `json:"failures,omitempty"`
+	// replacements counts the certificates bought within a day of each other for other reasons than renewal: a lost or broken Secret, a
+	// changed spec, a revocation. From the third on each waits longer, so that a fight over the Secret or the spec cannot buy without end.
+	// +optional
+	Replacements *Replacements `json:"replacements,omitempty"`
 	// superseded are earlier certificates of this object that are still valid at the vendor, newest first, at most 10.
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=10
@@ -134,6 +138,11 @@ type Attempt struct {
 	// kind is Enroll or Renew.
 	// +required
 	Kind AttemptKind `json:"kind,omitempty"`
+	// reason why it is bought, as on the condition.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	Reason string `json:"reason,omitempty"`
 	// generation of the spec that is bought.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=9007199254740991
@@ -278,6 +287,19 @@ type Failures struct {
 	// terminal failures wait for the user or for hours, not for minutes.
 	// +optional
 	Terminal bool `json:"terminal,omitempty"`
+}
+
+// Replacements counts unscheduled purchases. It survives restarts; a day without one ends it.
+type Replacements struct {
+	// count of unscheduled purchases, each within a day of the one before.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=2147483647
+	// +required
+	Count int32 `json:"count,omitempty"`
+	// lastTime is when the last of them was stored.
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000 && self.getFullYear() <= 9999",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
+	// +required
+	LastTime metav1.Time `json:"lastTime,omitzero"`
 }
 
 // SupersededCertificate is an earlier certificate of this object.

@@ -81,6 +81,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.PrivateKeyApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Renewal"):
 		return &apiv1alpha1.RenewalApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Replacements"):
+		return &apiv1alpha1.ReplacementsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RevocationPolicy"):
 		return &apiv1alpha1.RevocationPolicyApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SecretKeyReference"):

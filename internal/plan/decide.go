@@ -142,7 +142,7 @@ func purchase(s *Snapshot) (Plan, bool) {
 	if !needed {
 		return Plan{}, false
 	}
-	for _, g := range []gate{issuerGate, grantGate, problemGate, backoffGate} {
+	for _, g := range []gate{issuerGate, grantGate, problemGate, replacementGate, backoffGate} {
 		if p, blocked := g(s, want); blocked {
 			p.Due = earliest(p.Due, validityEnd(s))
 			return p, true

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 )
 
@@ -63,6 +65,54 @@ func backoffGate(s *Snapshot, want Plan) (Plan, bool) {
 		p.Action = ActionBlock
 	}
 	return p, true
+}
+
+// Unscheduled tells whether a purchase of this reason is neither the first nor a renewal: something took the certificate away, or asks
+// for another.
+func Unscheduled(reason string) bool {
+	switch reason {
+	case v1alpha1.ReasonSecretMissing, v1alpha1.ReasonSecretBroken, v1alpha1.ReasonOutOfDate, v1alpha1.ReasonRevoked:
+		return true
+	default:
+		return false
+	}
+}
+
+const (
+	// replacementMemory ends a row of unscheduled purchases.
+	replacementMemory = 24 * time.Hour
+	// freeReplacements of a row wait for nothing; each further one waits twice as long as the one before, from a minute to six hours.
+	freeReplacements     = 2
+	firstReplacementWait = time.Minute
+	maxReplacementWait   = 6 * time.Hour
+)
+
+// replacementGate slows unscheduled purchases down. Whoever deletes the Secret in a loop, or two who fight over the spec, get a dozen
+// certificates a day instead of one a second.
+func replacementGate(s *Snapshot, want Plan) (Plan, bool) {
+	row := s.Certificate.Status.Replacements
+	if row == nil || row.Count < freeReplacements || !Unscheduled(want.Reason) || RetryRequested(s.Certificate) {
+		return Plan{}, false
+	}
+	wait := min(firstReplacementWait<<min(row.Count-freeReplacements, 16), maxReplacementWait)
+	until := row.LastTime.Add(wait)
+	if !s.Now.Before(until) || until.Sub(s.Now) > maxReplacementWait {
+		return Plan{}, false
+	}
+	return Plan{
+		Action: ActionWait, Reason: v1alpha1.ReasonTooManyReplacements, Due: until, Failing: true,
+		Message: fmt.Sprintf("%s; %d certificates were bought in a row for such reasons, so the next one waits a while: find out who changes the Secret or the spec, or annotate this object with %s",
+			want.Message, row.Count, v1alpha1.AnnotationRetryRequestedAt),
+	}, true
+}
+
+// CountReplacement adds an unscheduled purchase to the row.
+func CountReplacement(row *v1alpha1.Replacements, now metav1.Time) *v1alpha1.Replacements {
+	next := v1alpha1.Replacements{Count: 1, LastTime: now}
+	if row != nil && now.Sub(row.LastTime.Time) < replacementMemory {
+		next.Count = min(row.Count, 1<<30) + 1
+	}
+	return &next
 }
 
 // longestWait bounds a stored back-off: a status that says otherwise is a mistake or a forgery.

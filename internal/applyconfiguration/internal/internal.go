@@ -86,6 +86,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: profileID
       type:
         scalar: string
+    - name: reason
+      type:
+        scalar: string
     - name: requestID
       type:
         scalar: string
@@ -400,6 +403,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: renewalTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: replacements
+      type:
+        namedType: com.github.devicecert.devicecert-operator.api.v1alpha1.Replacements
     - name: requestID
       type:
         scalar: string
@@ -792,6 +798,15 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: numeric
 - name: com.github.devicecert.devicecert-operator.api.v1alpha1.RenewalPolicy
   scalar: string
+- name: com.github.devicecert.devicecert-operator.api.v1alpha1.Replacements
+  map:
+    fields:
+    - name: count
+      type:
+        scalar: numeric
+    - name: lastTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: com.github.devicecert.devicecert-operator.api.v1alpha1.RevocationAction
   scalar: string
 - name: com.github.devicecert.devicecert-operator.api.v1alpha1.RevocationPolicy

@@ -20,6 +20,8 @@ type AttemptApplyConfiguration struct {
 	ID *string `json:"id,omitempty"`
 	// kind is Enroll or Renew.
 	Kind *apiv1alpha1.AttemptKind `json:"kind,omitempty"`
+	// reason why it is bought, as on the condition.
+	Reason *string `json:"reason,omitempty"`
 	// generation of the spec that is bought.
 	Generation *int64 `json:"generation,omitempty"`
 	// issuerKind is the issuer object's kind.
@@ -79,6 +81,14 @@ func (b *AttemptApplyConfiguration) WithID(value string) *AttemptApplyConfigurat
 // If called multiple times, the Kind field is set to the value of the last call.
 func (b *AttemptApplyConfiguration) WithKind(value apiv1alpha1.AttemptKind) *AttemptApplyConfiguration {
 	b.Kind = &value
+	return b
+}
+
+// WithReason sets the Reason field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Reason field is set to the value of the last call.
+func (b *AttemptApplyConfiguration) WithReason(value string) *AttemptApplyConfiguration {
+	b.Reason = &value
 	return b
 }
 

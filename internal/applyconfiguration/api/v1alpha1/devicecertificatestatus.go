@@ -50,6 +50,9 @@ type DeviceCertificateStatusApplyConfiguration struct {
 	Attempt *AttemptApplyConfiguration `json:"attempt,omitempty"`
 	// failures counts the failed attempts since the last success and says when the next one starts.
 	Failures *FailuresApplyConfiguration `json:"failures,omitempty"`
+	// replacements counts the certificates bought within a day of each other for other reasons than renewal: a lost or broken Secret, a
+	// changed spec, a revocation. From the third on each waits longer, so that a fight over the Secret or the spec cannot buy without end.
+	Replacements *ReplacementsApplyConfiguration `json:"replacements,omitempty"`
 	// superseded are earlier certificates of this object that are still valid at the vendor, newest first, at most 10.
 	Superseded []SupersededCertificateApplyConfiguration `json:"superseded,omitempty"`
 	// orphans are certificates, known or feared, whose private key was lost, newest first, at most 10. See devicecert.io/acknowledge-orphan.
@@ -206,6 +209,14 @@ func (b *DeviceCertificateStatusApplyConfiguration) WithAttempt(value *AttemptAp
 // If called multiple times, the Failures field is set to the value of the last call.
 func (b *DeviceCertificateStatusApplyConfiguration) WithFailures(value *FailuresApplyConfiguration) *DeviceCertificateStatusApplyConfiguration {
 	b.Failures = value
+	return b
+}
+
+// WithReplacements sets the Replacements field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Replacements field is set to the value of the last call.
+func (b *DeviceCertificateStatusApplyConfiguration) WithReplacements(value *ReplacementsApplyConfiguration) *DeviceCertificateStatusApplyConfiguration {
+	b.Replacements = value
 	return b
 }
 
