@@ -24,7 +24,7 @@ const (
 type check func(*Snapshot) (Plan, bool)
 
 // Decide answers with the plan of the first check that has one. The order is the design: what is open is closed before anything
-// new, what a person must settle comes before what money could buy, and what is free comes before what costs.
+// new, what a person must settle comes before what money could buy, and what is free never waits for what costs.
 func Decide(s *Snapshot) Plan {
 	for _, c := range []check{
 		inFlight,    // one goroutine per object
@@ -142,13 +142,26 @@ func purchase(s *Snapshot) (Plan, bool) {
 	if !needed {
 		return Plan{}, false
 	}
-	for _, g := range []gate{issuerGate, grantGate, problemGate, replacementGate, backoffGate} {
+	if !want.Buys() {
+		return meanwhile(s, want), true
+	}
+	for _, g := range []gate{issuerGate, grantGate, problemGate, backoffGate} {
 		if p, blocked := g(s, want); blocked {
 			p.Due = earliest(p.Due, validityEnd(s))
-			return p, true
+			return meanwhile(s, p), true
 		}
 	}
 	return want, true
+}
+
+// meanwhile answers with what can be done while a purchase waits: the pair that is there is shown as the spec asks now. A purchase that
+// need not wait does the same in its one write.
+func meanwhile(s *Snapshot, wait Plan) Plan {
+	if p, ok := render(s); ok && p.Action == ActionRender && held(s).Usable() {
+		p.Due = wait.Due
+		return p
+	}
+	return wait
 }
 
 // need says what must be bought and why, before any gate.
