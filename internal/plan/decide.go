@@ -83,9 +83,12 @@ func openAttempt(s *Snapshot) (Plan, bool) {
 			Message: fmt.Sprintf("the vendor holds request %s for approval, and hands out no key afterwards that this operator could fetch: "+
 				"let profile %s approve by itself, or decline the request at the vendor; then annotate this object with %s=%s",
 				attempt.RequestID, attempt.ProfileID, v1alpha1.AnnotationAbandonAttempt, attempt.ID),
+			Due: validityEnd(s), Failing: true,
 		}, true
 	default:
-		return resolve(s), true
+		p := resolve(s)
+		p.Due = earliest(p.Due, validityEnd(s))
+		return p, true
 	}
 }
 
