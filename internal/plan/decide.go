@@ -128,7 +128,7 @@ func foreign(s *Snapshot) (Plan, bool) {
 		Action: ActionBlock, Reason: v1alpha1.ReasonSecretConflict,
 		Message: fmt.Sprintf("Secret %s belongs to %s and is left alone: choose another spec.secret.name, delete that Secret, or let its owner annotate it with %s=%s",
 			s.Secret.Name, s.Secret.Owner, v1alpha1.AnnotationAdoptableBy, s.Certificate.Name),
-		Due: validityEnd(s),
+		Due: s.Now.Add(reread),
 	}, true
 }
 
