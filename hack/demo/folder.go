@@ -5,6 +5,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -23,7 +24,7 @@ type folder struct {
 }
 
 // openFolder takes the folder, ends what an earlier run left running, and empties it.
-func openFolder() (*folder, error) {
+func openFolder(ctx context.Context) (*folder, error) {
 	f := &folder{dir: filepath.Join(os.TempDir(), fmt.Sprintf("devicecert-demo-%d", os.Getuid()))}
 	if err := os.Mkdir(f.dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, fmt.Errorf("make the demo's folder: %w", err)
@@ -43,7 +44,7 @@ func openFolder() (*folder, error) {
 	if err := syscall.Flock(int(f.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return nil, errors.Join(fmt.Errorf("another demo is running in %s: end it with Ctrl-C", f.dir), f.lock.Close())
 	}
-	return f, f.clear()
+	return f, f.clear(ctx)
 }
 
 func (f *folder) path(elements ...string) string {
@@ -51,9 +52,9 @@ func (f *folder) path(elements ...string) string {
 }
 
 // clear kills the processes whose ids were noted and removes everything but the lock.
-func (f *folder) clear() error {
+func (f *folder) clear(ctx context.Context) error {
 	for _, name := range f.glob("*.pid") {
-		if err := f.killLeftover(name); err != nil {
+		if err := f.killLeftover(ctx, name); err != nil {
 			return err
 		}
 	}
@@ -74,7 +75,7 @@ func (f *folder) clear() error {
 
 // killLeftover ends the process of a pid file, if it is still the one that was noted: all of the demo's have the folder's path among
 // their arguments, and ids are used again.
-func (f *folder) killLeftover(name string) error {
+func (f *folder) killLeftover(ctx context.Context, name string) error {
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return fmt.Errorf("read what an earlier demo left: %w", err)
@@ -83,7 +84,7 @@ func (f *folder) killLeftover(name string) error {
 	if err != nil || pid <= 1 {
 		return nil
 	}
-	arguments, err := exec.Command("ps", "-ww", "-o", "args=", "-p", strconv.Itoa(pid)).Output()
+	arguments, err := exec.CommandContext(ctx, "ps", "-ww", "-o", "args=", "-p", strconv.Itoa(pid)).Output()
 	if err != nil || !bytes.Contains(arguments, []byte(f.dir)) {
 		return nil // gone, or somebody else by now
 	}

@@ -38,7 +38,7 @@ func (d *demo) inspect(ctx context.Context) error {
 		}
 		verdict, err := judge.check(ctx, held)
 		if err != nil {
-			return fmt.Errorf("Secret %s does not hold what it should: %w", c.Status.SecretName, err)
+			return fmt.Errorf("the Secret %s does not hold what it should: %w", c.Status.SecretName, err)
 		}
 		rows = append(rows, d.newRow(c, held, verdict))
 	}

@@ -52,7 +52,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if d.root, err = os.Getwd(); err != nil {
 		return err
 	}
-	if d.folder, err = openFolder(); err != nil {
+	if d.folder, err = openFolder(ctx); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.end(err == nil)) }()
@@ -159,11 +159,11 @@ func (d *demo) order(ctx context.Context) error {
 }
 
 func (d *demo) await(ctx context.Context) error {
-	if err := d.kubectl(ctx, "wait", "--for=condition=Ready", "--timeout=30s", "clusterdeviceissuer", "--all"); err != nil {
-		return errors.Join(err, d.kubectl(ctx, "get", "clusterdeviceissuer"))
-	}
-	if err := d.kubectl(ctx, "wait", "-n", sampleNamespace, "--for=condition=Ready", "--timeout=60s", "deviceissuer,devicecertificate", "--all"); err != nil {
-		return errors.Join(err, d.kubectl(ctx, "get", "-n", sampleNamespace, "deviceissuer,devicecertificate"))
+	for _, wanted := range [][]string{{"clusterdeviceissuer"}, {"deviceissuer,devicecertificate", "-n", sampleNamespace}} {
+		if err := d.kubectl(ctx, append([]string{"wait", "--for=condition=Ready", "--timeout=60s", "--all"}, wanted...)...); err != nil {
+			const why = `custom-columns=NAME:.metadata.name,READY:.status.conditions[?(@.type=="Ready")].status,MESSAGE:.status.conditions[?(@.type=="Ready")].message`
+			return errors.Join(err, d.kubectl(ctx, append([]string{"get", "-o", why}, wanted...)...))
+		}
 	}
 	return nil
 }
