@@ -4,6 +4,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -60,7 +61,7 @@ func backoffGate(s *Snapshot, want Plan) (Plan, bool) {
 	if f == nil || f.NextTime == nil || !s.Now.Before(f.NextTime.Time) || mended(s, f, want) {
 		return Plan{}, false
 	}
-	p := Plan{Action: ActionWait, Reason: f.Reason, Message: f.Message, Due: boundedWait(s.Now, f.NextTime.Time), Failing: true}
+	p := Plan{Action: ActionWait, Reason: cmp.Or(f.Reason, v1alpha1.ReasonBackingOff), Message: cmp.Or(f.Message, "the last attempt failed"), Due: boundedWait(s.Now, f.NextTime.Time), Failing: true}
 	if f.Terminal {
 		p.Action = ActionBlock
 	}
