@@ -61,7 +61,7 @@ func backoffGate(s *Snapshot, want Plan) (Plan, bool) {
 	if f == nil || f.NextTime == nil || !s.Now.Before(f.NextTime.Time) || mended(s, f, want) {
 		return Plan{}, false
 	}
-	p := Plan{Action: ActionWait, Reason: cmp.Or(f.Reason, v1alpha1.ReasonBackingOff), Message: cmp.Or(f.Message, "the last attempt failed"), Due: boundedWait(s.Now, f.NextTime.Time), Failing: true}
+	p := Plan{Action: ActionWait, Reason: cmp.Or(f.Reason, v1alpha1.ReasonBackingOff), Message: cmp.Or(f.Message, "the last attempt failed"), Due: f.NextTime.Time, Failing: true}
 	if f.Terminal {
 		p.Action = ActionBlock
 	}
@@ -116,12 +116,9 @@ func CountReplacement(row *v1alpha1.Replacements, now metav1.Time) *v1alpha1.Rep
 	return &next
 }
 
-// longestWait bounds a stored back-off: a status that says otherwise is a mistake or a forgery.
+// longestWait bounds a stored back-off: a status that says otherwise is a mistake or a forgery, or was written by a clock that was set
+// back since, and holds nothing back.
 const longestWait = 8 * time.Hour
-
-func boundedWait(now, until time.Time) time.Time {
-	return earliest(until, now.Add(longestWait))
-}
 
 // mended tells whether the cause of the last failure may be gone: the spec, the issuer or its credential changed, the user asks for
 // a retry, or a refused renewal has become an enrollment. A failure that cost a certificate is not tried again for a change of the
