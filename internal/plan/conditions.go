@@ -69,7 +69,7 @@ func works(p Plan) bool {
 }
 
 func secretInSync(s *Snapshot, p Plan) (metav1.ConditionStatus, string, string) {
-	if s.Secret.InSync {
+	if s.Secret.InSync && s.Secret.Broken == "" {
 		return metav1.ConditionTrue, v1alpha1.ReasonInSync, "the Secret holds what the spec asks for"
 	}
 	return metav1.ConditionFalse, p.Reason, p.Message
