@@ -6,6 +6,7 @@ package controllers
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr/testr"
+	"github.com/go-logr/logr/funcr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -23,7 +24,9 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
@@ -47,6 +50,7 @@ func runWithControlPlane(m *testing.M) int {
 		return 1
 	}
 	apiServer = cp
+	ctrl.SetLogger(funcr.New(processLog.add, funcr.Options{Verbosity: 10}))
 	code := m.Run()
 	if err := cp.Stop(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -61,34 +65,43 @@ const (
 	profileShort  = "IOT_00000000-0000-0000-0000-000000000002"
 	profileManual = "IOT_00000000-0000-0000-0000-000000000006"
 	token         = "test-token"
+	otherToken    = "somebody-else-token"
+	// ours is the vendor's name for the operator's credential.
+	ours = "test"
 )
 
-// world is one namespace, one simulated vendor, one clock and one operator, driven by hand: nothing happens but in settle.
+// world is one namespace, one simulated vendor, one clock and one operator, driven by hand: nothing happens but in settle, advance and pass.
 type world struct {
 	t         *testing.T
 	ctx       context.Context
 	namespace string
-	client    client.Client
+	// client is the test's own way to the API server; the operator goes through api.
+	client    client.WithWatch
+	api       *api
 	clock     *clocktesting.FakeClock
 	vendor    *simulator.Server
 	vendorURL string
-	operator  *DeviceCertificateReconciler
-	accounts  *account.Registry
-	issuer    account.ID
-	events    *recordedEvents
+	// roots vouch for vendorURL.
+	roots      *x509.CertPool
+	operator   *DeviceCertificateReconciler
+	accounts   *account.Registry
+	issuer     account.ID
+	connection account.Connection
+	events     *recordedEvents
+	evidence   evidence
 
 	mu     sync.Mutex
 	woken  []types.NamespacedName
 	probed []account.ID
-	// requeues is what the last reconcile of each object asked for.
-	requeues map[types.NamespacedName]time.Duration
+	// due is when each object asked to be reconciled again.
+	due map[types.NamespacedName]time.Time
 }
 
 func newWorld(t *testing.T, edit ...func(*simulator.Config)) *world {
 	t.Helper()
 	w := &world{
-		t: t, ctx: t.Context(), clock: clocktesting.NewFakeClock(time.Now()),
-		events: &recordedEvents{}, requeues: make(map[types.NamespacedName]time.Duration),
+		t: t, ctx: context.WithoutCancel(t.Context()), clock: clocktesting.NewFakeClock(time.Now()),
+		events: &recordedEvents{}, due: make(map[types.NamespacedName]time.Time),
 	}
 	w.client = newClient(t)
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
@@ -97,10 +110,11 @@ func newWorld(t *testing.T, edit ...func(*simulator.Config)) *world {
 	w.startVendor(edit...)
 	w.operator = w.newOperator()
 	w.connect(v1alpha1.OrphansReport)
+	t.Cleanup(w.checkInvariants) // while the vendor still runs
 	return w
 }
 
-func newClient(t *testing.T) client.Client {
+func newClient(t *testing.T) client.WithWatch {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
@@ -108,7 +122,7 @@ func newClient(t *testing.T) client.Client {
 			t.Fatal(err)
 		}
 	}
-	c, err := client.New(apiServer.Config(), client.Options{Scheme: scheme})
+	c, err := client.NewWithWatch(apiServer.Config(), client.Options{Scheme: scheme})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,14 +131,15 @@ func newClient(t *testing.T) client.Client {
 
 // newOperator is a fresh process: nothing is remembered but what is in the cluster.
 func (w *world) newOperator() *DeviceCertificateReconciler {
+	w.api = &api{w: w}
 	r := &DeviceCertificateReconciler{
-		Client: w.client, Reader: w.client, Flights: NewFlights(), Recorder: w.events, Clock: w.clock,
+		Client: w.api.client(cached), Reader: w.api.client(live), Flights: NewFlights(), Recorder: w.events, Clock: hastyClock{w.clock},
 		Issuers: labels.Everything(), WatchSecrets: true, memory: newMemory(),
 	}
 	hosts, err := account.ParseHostPolicy("localhost,127.0.0.1", "")
 	w.must(err)
 	w.accounts = account.NewRegistry(account.Options{
-		Clock: w.clock, Hosts: hosts, UserAgent: "test", Log: testr.New(w.t),
+		Clock: w.clock, Hosts: hosts, UserAgent: "test", Log: ctrl.Log.WithName("account"),
 		Wake:  w.wake,
 		Probe: func(id account.ID) { w.mu.Lock(); defer w.mu.Unlock(); w.probed = append(w.probed, id) },
 	})
@@ -143,11 +158,11 @@ func (w *world) startVendor(edit ...func(*simulator.Config)) {
 	w.t.Helper()
 	second := simulator.Duration(time.Second)
 	fields := []simulator.Field{
-		{ID: "subject.common_name", Mandatory: true}, {ID: "subject.organization_unit"}, {ID: "san.dns_name", Multiple: true},
+		{ID: "subject.common_name", Mandatory: true}, {ID: "subject.organization_unit"}, {ID: "subject.serial_number"}, {ID: "san.dns_name", Multiple: true},
 	}
 	config := simulator.Config{
 		Now:     w.clock.Now,
-		APIKeys: []simulator.APIKey{{Name: "test", Key: token}},
+		APIKeys: []simulator.APIKey{{Name: ours, Key: token}, {Name: "somebody-else", Key: otherToken}},
 		Profiles: []simulator.Profile{
 			{ID: profileLong, KeyTypes: []string{"p_256", "p_384", "rsa_2048", "ed_25519"}, CertificateFields: fields, Backdate: &second},
 			{ID: profileShort, KeyTypes: []string{"p_256"}, CertificateFields: fields, Validity: simulator.Duration(10 * time.Minute), Backdate: &second},
@@ -166,39 +181,45 @@ func (w *world) startVendor(edit ...func(*simulator.Config)) {
 		_ = vendor.Close()
 	})
 	w.vendor, w.vendorURL = vendor, running.URL
+	w.roots = x509.NewCertPool()
+	w.roots.AppendCertsFromPEM([]byte(vendor.TLSCertificate()))
 }
 
-// connect makes the issuer object and tells the account of its connection, as the issuer controller would.
+// connect makes the issuer object, or gives it another policy, and tells the account of its connection, as the issuer controller would.
 func (w *world) connect(policy v1alpha1.OrphanPolicy, edit ...func(*account.Connection)) {
 	w.t.Helper()
 	issuer := &v1alpha1.DeviceIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "digicert"}}
-	w.must(client.IgnoreNotFound(w.client.Delete(w.ctx, issuer)))
-	issuer = &v1alpha1.DeviceIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "digicert"}}
-	issuer.Spec.URL = w.vendorURL
-	issuer.Spec.Auth.APIToken = &v1alpha1.APITokenAuth{SecretRef: v1alpha1.SecretKeyReference{Name: "digicert", Key: "token"}}
-	issuer.Spec.Orphans.Policy = policy
-	w.must(w.client.Create(w.ctx, issuer))
+	_, err := controllerutil.CreateOrUpdate(w.ctx, w.client, issuer, func() error {
+		issuer.Spec.URL = w.vendorURL
+		issuer.Spec.Auth.APIToken = &v1alpha1.APITokenAuth{SecretRef: v1alpha1.SecretKeyReference{Name: "digicert", Key: "token"}}
+		issuer.Spec.Orphans.Policy = policy
+		return nil
+	})
+	w.must(err)
 	w.issuer = account.ID{Kind: v1alpha1.KindDeviceIssuer, Namespace: w.namespace, Name: "digicert"}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(w.vendor.TLSCertificate()))
-	connection := account.Connection{
+	w.connection = account.Connection{
 		UID: string(issuer.UID), Generation: issuer.Generation, URL: w.vendorURL, Host: strings.TrimPrefix(w.vendorURL, "https://"),
-		Credential: trustmanager.Credential{APIToken: token}, CredentialVersion: "1", RootCAs: roots,
+		Credential: trustmanager.Credential{APIToken: token}, CredentialVersion: "1", RootCAs: w.roots,
 		Limits:         account.Limits{RequestsPerSecond: 1000, Burst: 1000, MaxConcurrent: 16},
 		RequestTimeout: 5 * time.Second, InventoryLag: time.Minute,
 		Ready: true, CanSearch: v1alpha1.CapabilityYes, CanRevoke: v1alpha1.CapabilityYes,
 	}
 	for _, e := range edit {
-		e(&connection)
+		e(&w.connection)
 	}
-	w.must(w.accounts.Update(w.issuer, connection))
+	w.must(w.accounts.Update(w.issuer, w.connection))
 }
 
-// restart ends the process without ceremony and starts another.
-func (w *world) restart(policy v1alpha1.OrphanPolicy) {
+// restart ends the process without ceremony and starts another, which looks at every object.
+func (w *world) restart() {
 	w.t.Helper()
+	w.api.end()
+	w.operator.Flights.pending.Wait()
 	w.operator = w.newOperator()
-	w.connect(policy)
+	w.must(w.accounts.Update(w.issuer, w.connection))
+	w.due = make(map[types.NamespacedName]time.Time)
+	w.wakeAll()
+	w.settle()
 }
 
 // certificate is a DeviceCertificate that the long-lived profile answers.
@@ -231,28 +252,74 @@ func (w *world) settle() {
 			return
 		}
 		for _, key := range woken {
-			result, err := w.operator.Reconcile(w.ctx, reconcile.Request{NamespacedName: key})
-			if err != nil {
-				w.t.Logf("reconcile %s: %v", key.Name, err)
-				w.requeues[key] = time.Second
-				continue
-			}
-			w.requeues[key] = result.RequeueAfter
+			w.reconcile(key)
 		}
 	}
 	w.t.Fatalf("still not settled after %d rounds", enough)
 }
 
-// advance moves the clock, reconciles every object once more, and settles.
+// reconcile does what the controller would: it notes when to look again, and repeats what failed. A process that ends inside of it has
+// no more to say.
+func (w *world) reconcile(key types.NamespacedName) {
+	defer func() {
+		if p := recover(); p != nil && p != errEnded {
+			panic(p)
+		}
+	}()
+	delete(w.due, key)
+	result, err := w.operator.Reconcile(w.ctx, reconcile.Request{NamespacedName: key})
+	switch {
+	case errors.Is(err, errEnded):
+	case err != nil:
+		w.t.Logf("reconcile %s: %v", key.Name, err)
+		w.due[key] = w.clock.Now().Add(time.Second)
+	case result.RequeueAfter > 0:
+		w.due[key] = w.clock.Now().Add(result.RequeueAfter)
+	}
+}
+
+// advance moves the clock at one go, reconciles every object once more, and settles.
 func (w *world) advance(d time.Duration) {
 	w.t.Helper()
 	w.clock.Step(d)
+	w.wakeAll()
+	w.settle()
+}
+
+// pass lets time go by: every object is reconciled when it asked for it, and not otherwise.
+func (w *world) pass(d time.Duration) {
+	w.t.Helper()
+	const enough = 1000
+	end := w.clock.Now().Add(d)
+	for range enough {
+		w.settle()
+		next := end
+		for _, at := range w.due {
+			if at.Before(next) {
+				next = at
+			}
+		}
+		w.clock.Step(max(0, next.Sub(w.clock.Now())))
+		for key, at := range w.due {
+			if !at.After(w.clock.Now()) {
+				w.wake(key)
+			}
+		}
+		if !next.Before(end) {
+			w.settle()
+			return
+		}
+	}
+	w.t.Fatalf("more than %d wake-ups in %s", enough, d)
+}
+
+func (w *world) wakeAll() {
+	w.t.Helper()
 	list := &v1alpha1.DeviceCertificateList{}
 	w.must(w.client.List(w.ctx, list, client.InNamespace(w.namespace)))
 	for i := range list.Items {
 		w.wake(client.ObjectKeyFromObject(&list.Items[i]))
 	}
-	w.settle()
 }
 
 // get reads an object as it is now.
@@ -288,16 +355,18 @@ func (w *world) live() int {
 	return n
 }
 
-// recordedEvents remembers the reasons of events.
+// recordedEvents remembers events.
 type recordedEvents struct {
 	mu      sync.Mutex
 	reasons []string
+	notes   []string
 }
 
 var _ events.EventRecorder = (*recordedEvents)(nil)
 
-func (r *recordedEvents) Eventf(_ runtime.Object, _ runtime.Object, _, reason, _, _ string, _ ...any) {
+func (r *recordedEvents) Eventf(_ runtime.Object, _ runtime.Object, _, reason, _, note string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.reasons = append(r.reasons, reason)
+	r.notes = append(r.notes, fmt.Sprintf(note, args...))
 }
