@@ -11,7 +11,7 @@ import (
 // isPublic tells whether an address, unmapped, belongs to the public Internet.
 func isPublic(ip netip.Addr) bool {
 	if ip.Is4() {
-		return !contains(reserved4[:], ip)
+		return !contains(reserved4, ip)
 	}
 	return contains(assigned6, ip) && !contains(reserved6, ip)
 }

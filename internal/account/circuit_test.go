@@ -43,7 +43,7 @@ func TestFiveDisturbancesInARowStopBuyingAndAskForOneProbe(t *testing.T) {
 		if wait := d.waits(issuerA, request("a")); wait.Reason != v1alpha1.ReasonIssuerNotReady {
 			t.Errorf("Reason = %s, want IssuerNotReady", wait.Reason)
 		}
-		time.Sleep(24 * time.Hour)
+		advance(24 * time.Hour)
 		wantWoken(t, d)
 	})
 }
@@ -155,7 +155,7 @@ func TestACredentialThatMaySearchButNotBuyIsTriedAgainAfterSixHours(t *testing.T
 		if !strings.Contains(state.Message, "permission to enroll") {
 			t.Errorf("Message = %q does not say which permission is missing", state.Message)
 		}
-		time.Sleep(6 * time.Hour)
+		advance(6 * time.Hour)
 		wantWoken(t, d, "a")
 		if !d.State(issuerA).Ready {
 			t.Error("not ready when a trial is due")
@@ -163,9 +163,9 @@ func TestACredentialThatMaySearchButNotBuyIsTriedAgainAfterSixHours(t *testing.T
 		trial := d.lease(issuerA, request("a"))
 		d.waits(issuerA, request("b"))
 		trial.Done(Outcome{Err: refusal(http.StatusForbidden)})
-		time.Sleep(6*time.Hour - time.Second)
+		advance(6*time.Hour - time.Second)
 		wantWoken(t, d)
-		time.Sleep(time.Second)
+		advance(time.Second)
 		wantWoken(t, d, "b")
 		d.lease(issuerA, request("b")).Done(Outcome{Issued: true})
 		if state := d.State(issuerA); !state.Ready || state.Reason != "" || state.CanEnroll != v1alpha1.CapabilityYes {
@@ -275,16 +275,16 @@ func TestAPasscodeIsTriedBySinglePurchasesWithBackOff(t *testing.T) {
 		d.waits(issuerA, request("b"))
 		shortest := []time.Duration{5 * time.Second, 10 * time.Second, 20 * time.Second, 40 * time.Second, 80 * time.Second, 160 * time.Second, 5 * time.Minute, 5 * time.Minute}
 		for _, delay := range shortest {
-			time.Sleep(delay - time.Millisecond)
+			advance(delay - time.Millisecond)
 			wantWoken(t, d)
-			time.Sleep(delay/10 + 2*time.Millisecond)
+			advance(delay/10 + 2*time.Millisecond)
 			wantWoken(t, d, "a")
 			trial := d.lease(issuerA, request("a"))
 			trial.Done(Outcome{Err: disturbance()})
 			d.waits(issuerA, request("a"))
 			d.Withdraw(request("b").Key)
 		}
-		time.Sleep(6 * time.Minute)
+		advance(6 * time.Minute)
 		d.takeWoken()
 		d.takeProbed()
 		d.lease(issuerA, request("a")).Done(Outcome{Issued: true})
@@ -311,9 +311,9 @@ func TestAVendorThatAsksForFewerRequestsIsLeftAlone(t *testing.T) {
 		if !d.State(issuerA).Ready {
 			t.Error("a throttle made the issuer not ready")
 		}
-		time.Sleep(90*time.Second - time.Millisecond)
+		advance(90*time.Second - time.Millisecond)
 		wantWoken(t, d)
-		time.Sleep(time.Millisecond)
+		advance(time.Millisecond)
 		wantWoken(t, d, "a") // and b only when a has succeeded: the ramp
 		d.lease(issuerA, request("a")).Done(Outcome{Issued: true})
 		wantWoken(t, d, "b")
@@ -327,10 +327,10 @@ func TestAThrottleWithoutATimePausesLongerEachTime(t *testing.T) {
 		d.prove(issuerA)
 		for _, pause := range []time.Duration{5 * time.Second, 10 * time.Second, 20 * time.Second} {
 			d.fail(issuerA, 1, throttle(0))
-			if got := d.waits(issuerA, request("failing")).Until.Sub(time.Now()); got != pause {
-				t.Errorf("pause = %s, want %s", got, pause)
+			if got := d.waits(issuerA, request("failing")).Until; time.Until(got) != pause {
+				t.Errorf("pause until %s, want %s", got, pause)
 			}
-			time.Sleep(pause)
+			advance(pause)
 			wantWoken(t, d, "failing")
 		}
 	})

@@ -129,7 +129,7 @@ func (r *Registry) newClient(c Connection) (*trustmanager.Client, error) {
 	if c.Credential == (trustmanager.Credential{}) && !c.Ready {
 		return nil, nil
 	}
-	return trustmanager.New(trustmanager.Config{
+	client, err := trustmanager.New(trustmanager.Config{
 		BaseURL:        c.URL,
 		Credential:     c.Credential,
 		RootCAs:        c.RootCAs,
@@ -139,6 +139,10 @@ func (r *Registry) newClient(c Connection) (*trustmanager.Client, error) {
 		UserAgent:      r.options.UserAgent,
 		Now:            r.options.Clock.Now,
 	})
+	if err != nil {
+		return nil, fmt.Errorf("connect to the vendor: %w", err)
+	}
+	return client, nil
 }
 
 // Version identifies the issuer object, its spec and its credential.

@@ -202,8 +202,8 @@ func FuzzCheck(f *testing.F) {
 // FuzzDialControl holds the policy against net/netip's own classes.
 func FuzzDialControl(f *testing.F) {
 	f.Add([]byte{127, 0, 0, 1})
-	f.Add([]byte(netip.MustParseAddr("::ffff:10.0.0.1").AsSlice()))
-	f.Add([]byte(netip.MustParseAddr("2606:4700::1111").AsSlice()))
+	f.Add(netip.MustParseAddr("::ffff:10.0.0.1").AsSlice())
+	f.Add(netip.MustParseAddr("2606:4700::1111").AsSlice())
 	p := policy(f, "", "")
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		ip, ok := netip.AddrFromSlice(raw)

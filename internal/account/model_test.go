@@ -75,7 +75,7 @@ func (m *model) step(event int) {
 	case 5:
 		m.done(event/64, []Outcome{{Err: disturbance()}, {Unused: true}, {Err: throttle(3 * time.Second)}, {Err: refusal(401)}}[event/64%4])
 	case 6:
-		time.Sleep(time.Duration(event/64%3000) * time.Millisecond)
+		advance(time.Duration(event/64%3000) * time.Millisecond)
 	case 7:
 		m.change(id, event/64)
 	}
@@ -149,7 +149,7 @@ func (m *model) settle() string {
 			m.acquire(w.lane.account.id, name)
 			m.done(0, Outcome{Issued: true})
 		}
-		time.Sleep(time.Second)
+		advance(time.Second)
 	}
 	m.Registry.mu.Lock()
 	defer m.Registry.mu.Unlock()
