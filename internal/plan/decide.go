@@ -154,6 +154,7 @@ func purchase(s *Snapshot) (Plan, bool) {
 			return meanwhile(s, p), true
 		}
 	}
+	want.Due = validityEnd(s) // it may have to wait for its turn
 	return want, true
 }
 
