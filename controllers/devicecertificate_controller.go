@@ -104,7 +104,12 @@ func (r *DeviceCertificateReconciler) current(ctx context.Context, key types.Nam
 
 // act carries the plan out. What takes a vendor call is started as a flight, and reports by itself.
 func (r *DeviceCertificateReconciler) act(ctx context.Context, s *scope, p plan.Plan) (reconcile.Result, error) {
-	if !p.Buys() {
+	switch {
+	case p.AwaitsIssuer:
+		if r.joinWaiters(s) {
+			return reconcile.Result{RequeueAfter: time.Second}, nil // it can be bought from by now: plan again
+		}
+	case !p.Buys():
 		r.Accounts.Withdraw(s.key())
 	}
 	if held := r.heldBack(s); held > 0 && p.CallsVendor() {
@@ -133,10 +138,7 @@ func (r *DeviceCertificateReconciler) act(ctx context.Context, s *scope, p plan.
 
 // buy starts a purchase if the account gives leave, and waits for its turn otherwise.
 func (r *DeviceCertificateReconciler) buy(ctx context.Context, s *scope, p plan.Plan) (reconcile.Result, error) {
-	lease, wait := r.Accounts.Acquire(s.issuer.ID, account.Request{
-		Key: s.key(), ProfileID: s.cert.Spec.EnrollmentProfileID, Format: s.cert.Spec.PrivateKey.Format,
-		Expires: s.secret.NotAfter, Retry: plan.RetryRequested(s.cert),
-	})
+	lease, wait := r.Accounts.Acquire(s.issuer.ID, s.request())
 	if lease != nil {
 		b := &purchase{scope: s, r: r, plan: p, lease: lease, log: s.log(r)}
 		if !r.fly(s, func() { b.run(ctx) }) {
@@ -152,6 +154,24 @@ func (r *DeviceCertificateReconciler) buy(ctx context.Context, s *scope, p plan.
 		p.Action, p.Failing = plan.ActionBlock, true
 	}
 	return r.after(s, p), r.report(ctx, s, p)
+}
+
+// joinWaiters has the account wake the object when the issuer can be bought from. It answers whether that is so already.
+func (r *DeviceCertificateReconciler) joinWaiters(s *scope) bool {
+	lease, _ := r.Accounts.Acquire(s.issuer.ID, s.request())
+	if lease == nil {
+		return false
+	}
+	lease.Done(account.Outcome{Unused: true})
+	return true
+}
+
+// request asks an account for leave to buy for the object.
+func (s *scope) request() account.Request {
+	return account.Request{
+		Key: s.key(), ProfileID: s.cert.Spec.EnrollmentProfileID, Format: s.cert.Spec.PrivateKey.Format,
+		Expires: s.secret.NotAfter, Retry: plan.RetryRequested(s.cert),
+	}
 }
 
 // quiet is how long a first wait goes unreported yet.

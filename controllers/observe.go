@@ -77,15 +77,19 @@ func (r *DeviceCertificateReconciler) observe(ctx context.Context, base *v1alpha
 		return nil, err
 	}
 	if attempt := base.Status.Attempt; attempt != nil {
-		s.snapshot.SettlesAt = r.memory.seenSince(base.UID, attempt.ID, now).Add(r.settling(base.Namespace, attempt))
+		s.snapshot.SettlesAt = r.memory.seenSince(base.UID, attempt.ID, now).Add(r.settling(ctx, base.Namespace, attempt))
 	}
 	return s, nil
 }
 
 // settling is how long an open attempt may still have effects this process does not see: the request's deadline, the time to store
-// its answer, and the delay of the vendor's inventory.
-func (r *DeviceCertificateReconciler) settling(namespace string, attempt *v1alpha1.Attempt) time.Duration {
-	state := r.Accounts.State(attemptAccount(attempt, namespace))
+// its answer, and the delay of the vendor's inventory. While the issuer is not connected yet the answer is a moment: to ask again.
+func (r *DeviceCertificateReconciler) settling(ctx context.Context, namespace string, attempt *v1alpha1.Attempt) time.Duration {
+	id := attemptAccount(attempt, namespace)
+	state := r.Accounts.State(id)
+	if !state.Known && !r.issuerGone(ctx, id) {
+		return time.Second
+	}
 	return state.RequestTimeout + storeBound + state.InventoryLag
 }
 

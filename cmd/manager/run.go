@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -60,6 +61,8 @@ func newManager(o options) (ctrl.Manager, error) {
 		return nil, fmt.Errorf("find a cluster (--kubeconfig, KUBECONFIG or a pod's service account): %w", err)
 	}
 	restConfig.UserAgent = userAgent()
+	// The API server warns that the rehearsal's placeholder is no key pair.
+	restConfig.WarningHandler = rest.NoWarnings{}
 	grace := o.shutdownTimeout
 	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
 		Scheme:                  scheme,

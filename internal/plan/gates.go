@@ -29,12 +29,12 @@ func issuerGate(s *Snapshot, _ Plan) (Plan, bool) {
 			Message: name + " does not exist or is not served by this operator: create it, or correct spec.issuerRef",
 		}, true
 	case i.Suspended:
-		return Plan{Action: ActionWait, Reason: v1alpha1.ReasonSuspended, Message: name + " is suspended; nothing is bought until its spec.suspend is false"}, true
+		return Plan{Action: ActionWait, Reason: v1alpha1.ReasonSuspended, Message: name + " is suspended; nothing is bought until its spec.suspend is false", AwaitsIssuer: true}, true
 	case !i.Known:
-		return Plan{Action: ActionWait, Reason: v1alpha1.ReasonIssuerNotReady, Message: name + " is being connected"}, true
+		return Plan{Action: ActionWait, Reason: v1alpha1.ReasonIssuerNotReady, Message: name + " is being connected", AwaitsIssuer: true}, true
 	case !i.Ready:
 		return Plan{
-			Action: ActionWait, Reason: v1alpha1.ReasonIssuerNotReady, Failing: true,
+			Action: ActionWait, Reason: v1alpha1.ReasonIssuerNotReady, Failing: true, AwaitsIssuer: true,
 			Message: fmt.Sprintf("%s is not ready: %s (%s); it is tried again by itself", name, i.Message, i.Reason),
 		}, true
 	}

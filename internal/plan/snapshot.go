@@ -136,6 +136,8 @@ type Plan struct {
 	Due time.Time
 	// Failing: the message is a failure's, not just a wait.
 	Failing bool
+	// AwaitsIssuer: the purchase goes on as soon as the issuer's account can be bought from.
+	AwaitsIssuer bool
 }
 
 // Buys tells whether the plan spends a certificate.
