@@ -607,6 +607,24 @@ func TestACABundleIsTakenFromAConfigMapAndReadAgain(t *testing.T) {
 	d.wantCondition(id, metav1.ConditionTrue, v1alpha1.ReasonConnected, "")
 }
 
+func TestAProxysPasswordIsNotShown(t *testing.T) {
+	for _, proxy := range []string{"http://user:hunter2@[bad", "ftp://user:hunter2@proxy.example:3128"} {
+		g := NewWithT(t)
+		d := newIssuerDesk(t)
+		d.token(token)
+		spec := d.spec()
+		spec.ProxyURL = proxy
+		id := account.ID{Kind: v1alpha1.KindDeviceIssuer, Namespace: d.namespace, Name: "digicert"}
+		found, err := d.reconciler.observeConnection(t.Context(), issuer{ID: id, UID: "uid", Spec: &spec})
+		g.Expect(err).NotTo(HaveOccurred())
+		d.reconciler.connect(t.Context(), id, found)
+		state := d.reconciler.Accounts.State(id)
+		g.Expect(state.Reason).To(Equal(v1alpha1.ReasonInvalidSpec))
+		g.Expect(state.Message).To(ContainSubstring("proxy"))
+		g.Expect(state.Message).NotTo(ContainSubstring("hunter2"))
+	}
+}
+
 func TestParseBundleTakesCertificatesOnly(t *testing.T) {
 	certificate, key := selfSigned(t, time.Now().Add(time.Hour))
 	for name, tc := range map[string]struct {
