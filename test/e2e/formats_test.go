@@ -42,6 +42,7 @@ func TestEveryKeyFormatEndsAsAPairThatOpenSSLVerifies(t *testing.T) {
 	}
 	for name := range keys {
 		t.Run(name, func(t *testing.T) {
+			w := w.in(t)
 			c := w.awaitReady(name)
 			s := w.secret(name)
 			if s.Type != corev1.SecretTypeTLS {
@@ -80,6 +81,7 @@ func TestASealedKeyIsOpenedOnlyByItsTransportKey(t *testing.T) {
 	}
 	for name, payload := range map[string]string{"bundle": "bundle.p7m", "key-only": "key.p7m"} {
 		t.Run(name, func(t *testing.T) {
+			w := w.in(t)
 			w.awaitReady(name)
 			s := w.secret(name)
 			if _, open := s.Data["tls.key"]; open || s.Type != corev1.SecretTypeOpaque {

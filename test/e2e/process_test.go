@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -112,7 +113,9 @@ func (p *process) log() string {
 // tail is the end of the log, for failing tests.
 func (p *process) tail() string {
 	const lines = 60
-	all := strings.Split(strings.TrimSpace(p.log()), "\n")
+	all := slices.DeleteFunc(strings.Split(strings.TrimSpace(p.log()), "\n"), func(line string) bool {
+		return strings.Contains(line, "Starting EventSource")
+	})
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 

@@ -45,6 +45,14 @@ func newWorld(t *testing.T, edit ...func(*simulator.Config)) *world {
 	return w
 }
 
+// in is the same world for a subtest.
+func (w *world) in(t *testing.T) *world {
+	inner, vendor := *w, *w.vendor
+	vendor.t = t
+	inner.T, inner.ctx, inner.vendor = t, t.Context(), &vendor
+	return &inner
+}
+
 func (w *world) must(err error) {
 	w.Helper()
 	if err != nil {
@@ -161,8 +169,7 @@ func (w *world) await(name, what string, patience time.Duration, is func(*v1alph
 	c := &v1alpha1.DeviceCertificate{ObjectMeta: w.meta(name)}
 	w.Cleanup(func() {
 		if w.Failed() && !is(c) {
-			text, _ := yaml.Marshal(c)
-			w.Logf("%s is not %s:\n%s", name, what, text)
+			w.explain(c)
 		}
 	})
 	eventually(w.T, patience, name+" is "+what, func(ctx context.Context) (bool, error) {
@@ -170,6 +177,20 @@ func (w *world) await(name, what string, patience time.Duration, is func(*v1alph
 		return err == nil && is(c), client.IgnoreNotFound(err)
 	})
 	return c
+}
+
+// explain logs an object that did not become what it should, and the issuers, one of which may be why.
+func (w *world) explain(c *v1alpha1.DeviceCertificate) {
+	w.Helper()
+	issuers := &v1alpha1.DeviceIssuerList{}
+	if err := env.admin.List(context.Background(), issuers, client.InNamespace(w.namespace)); err != nil {
+		w.Log(err)
+	}
+	for _, i := range issuers.Items {
+		w.Logf("issuer %s: %+v", i.Name, condition(i.Status.Conditions, v1alpha1.ConditionReady))
+	}
+	text, err := yaml.Marshal(c.Status)
+	w.Logf("%s: %v\n%s", c.Name, err, text)
 }
 
 func (w *world) awaitReady(name string) *v1alpha1.DeviceCertificate {
