@@ -4,6 +4,7 @@
 package plan
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -19,10 +20,10 @@ type RevokeRequest struct {
 // RevokeRequested reads devicecert.io/revoke-requested, "<serial>/<reason>". A request without a reason gets the one of the spec.
 func RevokeRequested(c *v1alpha1.DeviceCertificate) (RevokeRequest, bool) {
 	serial, reason, _ := strings.Cut(c.Annotations[v1alpha1.AnnotationRevokeRequested], "/")
-	if reason == "" {
-		reason = string(c.Spec.Revocation.Reason)
-	}
-	return RevokeRequest{Serial: strings.ToUpper(serial), Reason: v1alpha1.RevocationReason(reason)}, serial != ""
+	return RevokeRequest{
+		Serial: strings.ToUpper(serial),
+		Reason: cmp.Or(v1alpha1.RevocationReason(reason), c.Spec.Revocation.Reason, v1alpha1.ReasonCessationOfOperation),
+	}, serial != ""
 }
 
 // DueRevocations are the predecessors to be revoked now, oldest last, and when the next one is due; zero for never. A predecessor is due
@@ -57,10 +58,7 @@ func RevocationReason(c *v1alpha1.DeviceCertificate, serial string) v1alpha1.Rev
 	if request, ok := RevokeRequested(c); ok && request.Serial == serial {
 		return request.Reason
 	}
-	if c.Spec.Revocation.Reason != "" {
-		return c.Spec.Revocation.Reason
-	}
-	return v1alpha1.ReasonCessationOfOperation
+	return cmp.Or(c.Spec.Revocation.Reason, v1alpha1.ReasonCessationOfOperation)
 }
 
 func gracePeriod(policy v1alpha1.RevocationPolicy) time.Duration {
