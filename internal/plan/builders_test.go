@@ -177,9 +177,9 @@ func revokedAsOrphan(s *Snapshot) {
 // superseded is a predecessor that was replaced some time ago.
 func superseded(ago time.Duration) change {
 	return func(s *Snapshot) {
-		s.Certificate.Status.Superseded = append(s.Certificate.Status.Superseded, v1alpha1.SupersededCertificate{
-			CertificateID: "cert-0", SerialNumber: "0A16", NotAfter: metav1.NewTime(now.Add(30 * day)), SupersededAt: metav1.NewTime(now.Add(-ago)),
-		})
+		predecessor := v1alpha1.SupersededCertificate{SupersededAt: metav1.NewTime(now.Add(-ago))}
+		predecessor.CertificateID, predecessor.SerialNumber, predecessor.NotAfter = "cert-0", "0A16", metav1.NewTime(now.Add(30*day))
+		s.Certificate.Status.Superseded = append(s.Certificate.Status.Superseded, predecessor)
 	}
 }
 
