@@ -106,9 +106,7 @@ func (r *DeviceCertificateReconciler) current(ctx context.Context, key types.Nam
 func (r *DeviceCertificateReconciler) act(ctx context.Context, s *scope, p plan.Plan) (reconcile.Result, error) {
 	switch {
 	case p.AwaitsIssuer:
-		if r.joinWaiters(s) {
-			return reconcile.Result{RequeueAfter: time.Second}, nil // it can be bought from by now: plan again
-		}
+		r.Accounts.Await(s.issuer.ID, s.request()) // it wakes the object when it can be bought from
 	case !p.Buys():
 		r.Accounts.Withdraw(s.key())
 	}
@@ -154,16 +152,6 @@ func (r *DeviceCertificateReconciler) buy(ctx context.Context, s *scope, p plan.
 		p.Action, p.Failing = plan.ActionBlock, true
 	}
 	return r.after(s, p), r.report(ctx, s, p)
-}
-
-// joinWaiters has the account wake the object when the issuer can be bought from. It answers whether that is so already.
-func (r *DeviceCertificateReconciler) joinWaiters(s *scope) bool {
-	lease, _ := r.Accounts.Acquire(s.issuer.ID, s.request())
-	if lease == nil {
-		return false
-	}
-	lease.Done(account.Outcome{Unused: true})
-	return true
 }
 
 // request asks an account for leave to buy for the object.

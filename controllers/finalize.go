@@ -56,7 +56,7 @@ func (r *DeviceCertificateReconciler) letGo(ctx context.Context, s *scope) error
 func (r *DeviceCertificateReconciler) revokeAll(ctx context.Context, s *scope) error {
 	var ours []v1alpha1.SupersededCertificate
 	if held := predecessor(s); held != nil && s.secret.Usable() {
-		ours = append(ours, *held)
+		ours = append(ours, v1alpha1.SupersededCertificate{IssuedCertificate: *held})
 	}
 	var errs []error
 	for _, p := range append(ours, s.cert.Status.Superseded...) {

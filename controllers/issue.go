@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/google/uuid"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -178,11 +179,10 @@ func (p *purchase) receive(ctx context.Context, issued *trustmanager.Issued) {
 	p.succeeded(ctx, stored, warnings)
 }
 
-// boundIDs drops ids longer than the API admits: they are no UUIDs, and a status that is refused would lose the outcome.
+// boundIDs drops ids that are no UUIDs (docs/vendor-api.md, section 2): nothing could be asked of the vendor by them.
 func boundIDs(issued *trustmanager.Issued) {
-	const longest = 64
 	for _, id := range []*string{&issued.CertificateID, &issued.RequestID} {
-		if len(*id) > longest {
+		if uuid.Validate(*id) != nil {
 			*id = ""
 		}
 	}

@@ -21,8 +21,10 @@ type facts struct {
 	fingerprint, subject string
 	dnsNames             []string
 	keyType, requestID   string
-	// where it was bought, as its annotations say, and its leaf's name
-	issuer, host, profileID, commonName string
+	// where it was bought, as its annotations say
+	issuer, host, profileID string
+	// sealed: the key is not in the open, so that holding the Secret proves nothing.
+	sealed bool
 	// incomplete are the optional outputs that could not be rendered.
 	incomplete []string
 }

@@ -5,8 +5,12 @@ package controllers
 
 import (
 	"context"
+	"crypto/x509"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
+	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -170,18 +174,46 @@ func factsOf(secret *corev1.Secret, c *v1alpha1.DeviceCertificate, l tlssecret.L
 
 // describe fills in what the stored pair is.
 func (f *facts) describe(stored tlssecret.Stored) {
-	f.CertificateID, f.AttemptID, f.IssuanceHash = stored.CertificateID, stored.AttemptID, stored.IssuanceHash
-	f.issuer, f.host, f.profileID = stored.Issuer, stored.Host, stored.ProfileID
-	f.IssuedAt, f.HandledRenewRequest, f.requestID = stored.IssuedAt, stored.HandledRenewRequest, stored.RequestID
+	f.CertificateID, f.AttemptID, f.IssuanceHash = bounded(stored.CertificateID), bounded(stored.AttemptID), bounded(stored.IssuanceHash)
+	f.issuer, f.host, f.profileID, f.sealed = bounded(stored.Issuer), bounded(stored.Host), bounded(stored.ProfileID), stored.SealedKey != ""
+	f.IssuedAt, f.HandledRenewRequest, f.requestID = stored.IssuedAt, bounded(stored.HandledRenewRequest), bounded(stored.RequestID)
 	if stored.Broken != nil {
 		f.Broken = stored.Broken.Error()
 		return
 	}
 	leaf := stored.Bundle.Leaf
+	if err := describable(leaf); err != nil {
+		f.Broken = err.Error()
+		return
+	}
 	f.Serial, f.NotBefore, f.NotAfter = certs.SerialString(leaf), leaf.NotBefore, leaf.NotAfter
 	f.fingerprint, f.subject, f.keyType = certs.FingerprintSHA256(leaf), certs.Subject(leaf), certs.KeyType(leaf.PublicKey)
-	f.commonName, f.dnsNames = leaf.Subject.CommonName, certs.DNSNames(leaf)
+	f.dnsNames = slices.DeleteFunc(certs.DNSNames(leaf), func(name string) bool { return name == "" || len(name) > v1alpha1.MaxValueLength })
 	f.dnsNames = f.dnsNames[:min(len(f.dnsNames), v1alpha1.MaxDNSNames)]
+}
+
+// maxID bounds what the status holds of ids, hashes and serial numbers.
+const maxID = 128
+
+// bounded drops an annotation that no status could hold: whoever edited it must not block the status.
+func bounded(value string) string {
+	if len(value) > maxID || !utf8.ValidString(value) {
+		return ""
+	}
+	return value
+}
+
+// describable refuses a certificate that the status could not describe; no vendor issues such a one.
+func describable(leaf *x509.Certificate) error {
+	if serial := certs.SerialString(leaf); len(serial) > maxID || leaf.SerialNumber.Sign() <= 0 {
+		return errors.New("the certificate's serial number is negative, zero or longer than 64 octets")
+	}
+	for _, t := range []time.Time{leaf.NotBefore, leaf.NotAfter} {
+		if t.Year() < 1 || t.Year() > 9999 {
+			return errors.New("the certificate's validity lies outside the years 1 to 9999")
+		}
+	}
+	return nil
 }
 
 // observeIssuer looks up the issuer object and its account, and computes the hash of what the spec would buy from it.

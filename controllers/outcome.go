@@ -12,6 +12,7 @@ import (
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/certs"
+	"github.com/devicecert/devicecert-operator/internal/plan"
 	"github.com/devicecert/devicecert-operator/internal/renewal"
 	"github.com/devicecert/devicecert-operator/internal/trustmanager"
 )
@@ -66,6 +67,9 @@ func (s *scope) failed(r *DeviceCertificateReconciler, f failure) {
 // recordFailure puts the prepared failure on record.
 func (s *scope) recordFailure(status *v1alpha1.DeviceCertificateStatus) {
 	status.Failures = s.failure
+	if plan.RetryRequested(s.cert) {
+		status.LastHandledRetryRequest = s.cert.Annotations[v1alpha1.AnnotationRetryRequestedAt]
+	}
 }
 
 // notIssued closes an attempt that the vendor never got or definitely refused. Who must act decides how it goes on: the user's own
@@ -78,7 +82,10 @@ func (p *purchase) notIssued(ctx context.Context, refusal *trustmanager.Error) {
 	case trustmanager.Nobody:
 		p.failed(p.r, failure{reason: v1alpha1.ReasonBackingOff, kind: p.attempt.Kind, issuanceHash: p.attempt.IssuanceHash,
 			message: "the vendor could not be reached, and nothing was bought (" + refusal.Error() + ")"})
-	default:
+	case trustmanager.Issuer:
+		p.failed(p.r, failure{reason: v1alpha1.ReasonCredentialRefused, kind: p.attempt.Kind, issuanceHash: p.attempt.IssuanceHash,
+			message: "the vendor refused the issuer's credential or connection, and nothing was bought (" + refusal.Error() + ")"})
+	default: // the account pauses for as long as the vendor says; the object is not to blame
 		p.failure = p.cert.Status.Failures
 	}
 	p.log.Info("nothing was bought", "attempt", p.attempt.ID, "error", refusal.Error())
@@ -86,6 +93,9 @@ func (p *purchase) notIssued(ctx context.Context, refusal *trustmanager.Error) {
 		status.Attempt = nil
 		p.recordFailure(status)
 	})
+	if refusal.Actor == trustmanager.Time {
+		p.r.memory.stumbled(p.cert.UID, p.r.Clock.Now())
+	}
 	if reported && p.failure != nil && p.failure.Terminal {
 		p.r.event(p.cert, corev1.EventTypeWarning, p.failure.Reason, string(p.attempt.Kind), p.failure.Message)
 	}
@@ -101,9 +111,20 @@ func (p *purchase) keepOpen(ctx context.Context, reason, message string) {
 
 // discard leaves an attempt to be resolved whose answer came and cannot be kept. The certificate's id proves that it is ours to revoke.
 func (p *purchase) discard(ctx context.Context, certificateID, reason, message string) {
-	p.r.conclude(ctx, p.scope, p.attempt.ID, func(status *v1alpha1.DeviceCertificateStatus) {
+	reported := p.r.conclude(ctx, p.scope, p.attempt.ID, func(status *v1alpha1.DeviceCertificateStatus) {
 		status.Attempt.CertificateID, status.Attempt.Failure, status.Attempt.FailureReason = certificateID, truncate(message), reason
 	})
+	if reported || certificateID == "" {
+		return
+	}
+	// Nobody else will: the attempt was resolved without this certificate, or cannot be put on record.
+	attempt := p.attempt.DeepCopy()
+	attempt.CertificateID = certificateID
+	q := &resolution{scope: p.scope, r: p.r, attempt: attempt}
+	if err := q.settle(ctx); err != nil {
+		p.log.Error(err, "a certificate whose key was not stored could not be revoked: revoke it at the vendor", "certificateID", certificateID)
+	}
+	q.tell()
 }
 
 // pendingApproval records that the vendor waits for a person.
@@ -119,7 +140,8 @@ func (p *purchase) pendingApproval(ctx context.Context, issued *trustmanager.Iss
 
 // succeeded reports what is stored and closes the attempt.
 func (p *purchase) succeeded(ctx context.Context, stored facts, warnings []certs.Finding) {
-	replaced := predecessor(p.scope)
+	replaced, issued := predecessor(p.scope), identify(stored)
+	issued.FingerprintSHA256 = stored.fingerprint // sealed or not, it came from the vendor
 	p.secret = stored
 	p.r.memory.remember(p.cert.UID, stored, p.cert.Generation, p.r.Clock.Now())
 	var remarks []string
@@ -127,7 +149,7 @@ func (p *purchase) succeeded(ctx context.Context, stored facts, warnings []certs
 		remarks = append(remarks, w.Message)
 	}
 	reported := p.r.conclude(ctx, p.scope, p.attempt.ID, func(status *v1alpha1.DeviceCertificateStatus) {
-		closeAsStored(status, replaced, p.r.Clock.Now())
+		closeAsStored(status, replaced, issued, p.r.Clock.Now())
 		p.setOrRemove(v1alpha1.ConditionDiffersFromRequest, v1alpha1.ReasonStored, remarks)
 	})
 	p.log.Info("certificate stored", "attempt", p.attempt.ID, "serial", stored.Serial, "secret", stored.Name)

@@ -50,33 +50,48 @@ func (r *DeviceCertificateReconciler) newAttempt(s *scope, p plan.Plan) *v1alpha
 }
 
 // predecessor is the certificate that the purchase replaces: the one in the Secret or, when that is gone, the one last stored there.
-func predecessor(s *scope) *v1alpha1.SupersededCertificate {
+func predecessor(s *scope) *v1alpha1.IssuedCertificate {
 	known := s.secret
 	if known.Serial == "" {
 		known = s.previous
 	}
-	if known.Serial != "" {
-		kind, name, _ := strings.Cut(known.issuer, "/")
-		return &v1alpha1.SupersededCertificate{
-			CertificateID: known.CertificateID, SerialNumber: known.Serial, NotAfter: *timeOf(known.NotAfter), CommonName: known.commonName,
-			IssuerKind: v1alpha1.IssuerKind(kind), IssuerName: name, Host: known.host, ProfileID: known.profileID,
-		}
+	if issued := s.cert.Status.Issued; issued != nil && (known.Serial == "" || known.fingerprint == issued.FingerprintSHA256) {
+		return issued
 	}
-	return lastStored(s.cert)
+	if known.Serial == "" {
+		return lastDescribed(s.cert)
+	}
+	return identify(known)
 }
 
-// lastStored is the certificate the status describes. Its issuer is taken to be the one of the spec: revoking it is confirmed by the
-// inventory in any case.
-func lastStored(c *v1alpha1.DeviceCertificate) *v1alpha1.SupersededCertificate {
+// identify is what a Secret shows of a certificate. A sealed one shows no proof of possession, and so has no fingerprint.
+func identify(f facts) *v1alpha1.IssuedCertificate {
+	kind, name, _ := strings.Cut(f.issuer, "/")
+	c := &v1alpha1.IssuedCertificate{
+		CertificateID: f.CertificateID, SerialNumber: f.Serial, NotAfter: *timeOf(f.NotAfter),
+		IssuerKind: issuerKind(kind), IssuerName: name, Host: f.host, ProfileID: f.profileID,
+	}
+	if !f.sealed {
+		c.FingerprintSHA256 = f.fingerprint
+	}
+	return c
+}
+
+// issuerKind reads an annotation that anybody may have edited.
+func issuerKind(text string) v1alpha1.IssuerKind {
+	if kind := v1alpha1.IssuerKind(text); kind == v1alpha1.KindClusterDeviceIssuer {
+		return kind
+	}
+	return v1alpha1.KindDeviceIssuer
+}
+
+// lastDescribed is the certificate the status describes without proof that it was ours.
+func lastDescribed(c *v1alpha1.DeviceCertificate) *v1alpha1.IssuedCertificate {
 	status := &c.Status
 	if status.SerialNumber == "" || status.NotAfter == nil {
 		return nil
 	}
-	return &v1alpha1.SupersededCertificate{
-		CertificateID: status.CertificateID, SerialNumber: status.SerialNumber, NotAfter: *status.NotAfter,
-		CommonName: attributeValue(c.Spec.CertificateAttributes, attributeCommonName),
-		IssuerKind: c.Spec.IssuerRef.Kind, IssuerName: c.Spec.IssuerRef.Name, ProfileID: c.Spec.EnrollmentProfileID,
-	}
+	return &v1alpha1.IssuedCertificate{CertificateID: status.CertificateID, SerialNumber: status.SerialNumber, NotAfter: *status.NotAfter}
 }
 
 // keyRequest is what is sent to the vendor. The chain is always asked for, because verifying needs it; only a sealed bundle, which the

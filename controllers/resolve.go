@@ -66,7 +66,10 @@ func (q *resolution) storedAfterAll(ctx context.Context) (bool, error) {
 	if err != nil || live.AttemptID != q.attempt.ID || !live.Usable() {
 		return false, err
 	}
-	replaced := lastStored(q.cert)
+	replaced := q.cert.Status.Issued
+	if replaced == nil {
+		replaced = lastDescribed(q.cert)
+	}
 	if replaced != nil && replaced.SerialNumber != q.attempt.PredecessorSerial {
 		replaced = nil
 	}
@@ -74,7 +77,7 @@ func (q *resolution) storedAfterAll(ctx context.Context) (bool, error) {
 		q.secret = live
 	}
 	q.r.conclude(ctx, q.scope, q.attempt.ID, func(status *v1alpha1.DeviceCertificateStatus) {
-		closeAsStored(status, replaced, q.r.Clock.Now())
+		closeAsStored(status, replaced, identify(live), q.r.Clock.Now())
 	})
 	return true, nil
 }
@@ -84,9 +87,9 @@ func (q *resolution) settle(ctx context.Context) error {
 	id := attemptAccount(q.attempt, q.cert.Namespace)
 	state := q.r.Accounts.State(id)
 	switch {
-	case q.attempt.CertificateID != "":
+	case q.attempt.CertificateID != "" && !q.abandoned():
 		return q.revoke(ctx, id, state, plan.Candidate{CertificateID: q.attempt.CertificateID})
-	case q.cert.Annotations[v1alpha1.AnnotationAbandonAttempt] == q.attempt.ID:
+	case q.abandoned():
 		q.reportWindow("the attempt was given up by annotation")
 		return nil
 	case !state.Known && q.r.issuerGone(ctx, id):
@@ -102,6 +105,11 @@ func (q *resolution) settle(ctx context.Context) error {
 		return nil
 	}
 	return q.search(ctx, id, state)
+}
+
+// abandoned tells whether the user gave the attempt up.
+func (q *resolution) abandoned() bool {
+	return q.cert.Annotations[v1alpha1.AnnotationAbandonAttempt] == q.attempt.ID
 }
 
 // search looks for what the attempt may have bought.
@@ -154,12 +162,18 @@ func (q *resolution) revoke(ctx context.Context, id account.ID, state account.St
 	switch {
 	case err == nil, ok && refusal.AlreadyRevoked():
 		q.add(c, v1alpha1.OrphanRevoked, "its private key was lost, so it was revoked")
-	case ok && refusal.Delivery == trustmanager.Refused && (refusal.Actor == trustmanager.User || refusal.HTTPStatus == 403):
+	case ok && refusesForGood(refusal):
 		q.add(c, v1alpha1.OrphanRevokeFailed, "the vendor refused to revoke it ("+refusal.Error()+"): revoke it there, then acknowledge it")
 	default:
 		return fmt.Errorf("revoke certificate %s: %w", c.CertificateID, err)
 	}
 	return nil
+}
+
+// refusesForGood tells whether repeating a revocation is no use: the vendor refuses it, or the client would not even send it.
+func refusesForGood(e *trustmanager.Error) bool {
+	definite := e.Delivery == trustmanager.Refused || e.Delivery == trustmanager.NotSent
+	return definite && e.Actor == trustmanager.User || e.Delivery == trustmanager.Refused && e.HTTPStatus == 403
 }
 
 // add notes an orphan. Its window tells where to look for it.
@@ -200,12 +214,17 @@ func (q *resolution) close(ctx context.Context) {
 		status.Orphans = status.Orphans[:min(len(status.Orphans), v1alpha1.MaxOrphans)]
 		q.recordFailure(status)
 	})
+	q.tell()
+	if reported && len(q.orphans) > 0 {
+		q.r.event(q.cert, corev1.EventTypeWarning, v1alpha1.ReasonOrphan, "Resolve", fmt.Sprintf("attempt %s: %s (%s)", q.attempt.ID, q.orphans[0].Message, q.orphans[0].Outcome))
+	}
+}
+
+// tell logs what was found: the log outlives the object.
+func (q *resolution) tell() {
 	for _, o := range q.orphans {
 		q.log(q.r).Info("orphaned certificate", "attempt", o.AttemptID, "certificateID", o.CertificateID, "serial", o.SerialNumber,
 			"profile", o.ProfileID, "commonName", o.CommonName, "outcome", o.Outcome, "message", o.Message)
-	}
-	if reported && len(q.orphans) > 0 {
-		q.r.event(q.cert, corev1.EventTypeWarning, v1alpha1.ReasonOrphan, "Resolve", fmt.Sprintf("attempt %s: %s (%s)", q.attempt.ID, q.orphans[0].Message, q.orphans[0].Outcome))
 	}
 }
 

@@ -53,14 +53,17 @@ func (r *DeviceCertificateReconciler) revokeDue(ctx context.Context, s *scope) {
 	}
 }
 
-// revokePredecessor revokes one certificate of this object after the inventory has confirmed its id, serial number and name: a status is
-// only a notebook. refused says why it must be left to a person.
+// revokePredecessor revokes one certificate of this object after the inventory has confirmed that it is the very one: a status is only a
+// notebook. refused says why it must be left to a person.
 func (r *DeviceCertificateReconciler) revokePredecessor(ctx context.Context, c *v1alpha1.DeviceCertificate, p *v1alpha1.SupersededCertificate) (refused string, err error) {
 	id := account.ID{Kind: p.IssuerKind, Namespace: c.Namespace, Name: p.IssuerName}
 	if id.Kind == v1alpha1.KindClusterDeviceIssuer {
 		id.Namespace = ""
 	}
 	const byHand = "; revoke it at the vendor"
+	if p.FingerprintSHA256 == "" {
+		return "nothing proves that it is ours, because its private key was not seen here" + byHand, nil
+	}
 	switch state := r.Accounts.State(id); {
 	case !state.Known && !r.issuerGone(ctx, id):
 		return "", fmt.Errorf("%s is being connected", id)
@@ -95,18 +98,17 @@ func (r *DeviceCertificateReconciler) revokePredecessor(ctx context.Context, c *
 	switch {
 	case err == nil, ok && refusal.AlreadyRevoked():
 		return "", nil
-	case ok && refusal.Delivery == trustmanager.Refused && (refusal.Actor == trustmanager.User || refusal.HTTPStatus == 403):
+	case ok && refusesForGood(refusal):
 		return "the vendor refused to revoke it (" + refusal.Error() + ")" + byHand, nil
 	}
 	return "", fmt.Errorf("revoke certificate %s: %w", p.SerialNumber, err)
 }
 
-// confirm finds the record whose leaf has the predecessor's serial number and name and, where it is known, its id.
+// confirm finds the record of the very certificate, by its fingerprint. Serial number, name and id alone could be written by anybody who
+// may edit the Secret, to have somebody else's certificate revoked.
 func confirm(records []trustmanager.Record, p *v1alpha1.SupersededCertificate) (trustmanager.Record, bool) {
 	for _, record := range records {
-		leaf := leafOf(record)
-		if leaf != nil && certs.SameSerial(certs.SerialString(leaf), p.SerialNumber) && strings.EqualFold(leaf.Subject.CommonName, p.CommonName) &&
-			(p.CertificateID == "" || p.CertificateID == record.ID) {
+		if leaf := leafOf(record); leaf != nil && certs.FingerprintSHA256(leaf) == p.FingerprintSHA256 {
 			return record, true
 		}
 	}

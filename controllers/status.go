@@ -43,11 +43,14 @@ func (r *DeviceCertificateReconciler) report(ctx context.Context, s *scope, p pl
 func (r *DeviceCertificateReconciler) conclude(ctx context.Context, s *scope, attemptID string, edit func(*v1alpha1.DeviceCertificateStatus)) bool {
 	ctx, cancel := context.WithTimeout(ctx, reportBound)
 	defer cancel()
+	var bare bool // without the description of the Secret, which the API server would not have
 	for delay := firstStoreDelay; ; delay = min(2*delay, longestStoreDelay) {
 		observed := s.cert.DeepCopy()
 		edit(&s.cert.Status)
 		s.refresh(r)
-		s.describe()
+		if !bare {
+			s.describe()
+		}
 		s.applyConditions(plan.Decide(&s.snapshot))
 		err := r.Client.Status().Patch(ctx, s.cert, client.MergeFromWithOptions(observed, client.MergeFromWithOptimisticLock{}))
 		if err == nil {
@@ -59,6 +62,7 @@ func (r *DeviceCertificateReconciler) conclude(ctx context.Context, s *scope, at
 		if apierrors.IsNotFound(err) {
 			return false
 		}
+		bare = bare || apierrors.IsInvalid(err)
 		if apierrors.IsConflict(err) {
 			live := &v1alpha1.DeviceCertificate{}
 			if r.Reader.Get(ctx, s.key(), live) == nil {
@@ -172,22 +176,19 @@ func truncate(message string) string {
 	return strings.ToValidUTF8(message[:v1alpha1.MaxMessageLength-len(ellipsis)], "") + ellipsis
 }
 
-// closeAsStored ends an attempt whose certificate is in the Secret, and lists what it replaced.
-func closeAsStored(status *v1alpha1.DeviceCertificateStatus, replaced *v1alpha1.SupersededCertificate, now time.Time) {
+// closeAsStored ends an attempt whose certificate, issued, is in the Secret, and lists what it replaced.
+func closeAsStored(status *v1alpha1.DeviceCertificateStatus, replaced, issued *v1alpha1.IssuedCertificate, now time.Time) {
 	if status.Attempt != nil && plan.Unscheduled(status.Attempt.Reason) {
 		status.Replacements = plan.CountReplacement(status.Replacements, *timeOf(now))
 	}
-	status.Attempt, status.Failures = nil, nil
-	if replaced != nil {
-		replaced.SupersededAt = *timeOf(now)
-	}
+	status.Attempt, status.Failures, status.Issued = nil, nil, issued
 	status.Superseded = superseded(status.Superseded, replaced, now)
 }
 
 // superseded adds what was replaced to the list of earlier certificates, newest first, and drops those that have expired.
-func superseded(list []v1alpha1.SupersededCertificate, replaced *v1alpha1.SupersededCertificate, now time.Time) []v1alpha1.SupersededCertificate {
+func superseded(list []v1alpha1.SupersededCertificate, replaced *v1alpha1.IssuedCertificate, now time.Time) []v1alpha1.SupersededCertificate {
 	if replaced != nil && !slices.ContainsFunc(list, func(s v1alpha1.SupersededCertificate) bool { return s.SerialNumber == replaced.SerialNumber }) {
-		list = slices.Insert(slices.Clone(list), 0, *replaced)
+		list = slices.Insert(slices.Clone(list), 0, v1alpha1.SupersededCertificate{IssuedCertificate: *replaced, SupersededAt: *timeOf(now)})
 	}
 	list = slices.DeleteFunc(list, func(s v1alpha1.SupersededCertificate) bool { return !now.Before(s.NotAfter.Time) })
 	return list[:min(len(list), v1alpha1.MaxSuperseded)]

@@ -95,6 +95,10 @@ type DeviceCertificateStatus struct {
 	// changed spec, a revocation. From the third on each waits longer, so that a fight over the Secret or the spec cannot buy without end.
 	// +optional
 	Replacements *Replacements `json:"replacements,omitempty"`
+	// issued is the certificate this operator last received from the vendor and stored. It is what proves that a certificate is ours to
+	// revoke once it is replaced.
+	// +optional
+	Issued *IssuedCertificate `json:"issued,omitempty"`
 	// superseded are earlier certificates of this object that are still valid at the vendor, newest first, at most 10.
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=10
@@ -302,8 +306,8 @@ type Replacements struct {
 	LastTime metav1.Time `json:"lastTime,omitzero"`
 }
 
-// SupersededCertificate is an earlier certificate of this object.
-type SupersededCertificate struct {
+// IssuedCertificate identifies a certificate and where it was bought.
+type IssuedCertificate struct {
 	// certificateID is the vendor's id.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
@@ -314,14 +318,16 @@ type SupersededCertificate struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +required
 	SerialNumber string `json:"serialNumber,omitempty"`
+	// fingerprintSHA256 of the certificate: lower-case hex. Only a certificate whose private key this operator has held has one here, and
+	// only such a certificate is ever revoked.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +optional
+	FingerprintSHA256 string `json:"fingerprintSHA256,omitempty"`
 	// notAfter of the certificate.
 	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 1 && self.getFullYear() <= 9999",message="must be an RFC 3339 time, such as 2026-01-31T12:00:00Z"
 	// +required
 	NotAfter metav1.Time `json:"notAfter,omitzero"`
-	// supersededAt is when its successor was stored.
-	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000 && self.getFullYear() <= 9999",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
-	// +required
-	SupersededAt metav1.Time `json:"supersededAt,omitzero"`
 	// issuerKind of the issuer it was bought through.
 	// +optional
 	IssuerKind IssuerKind `json:"issuerKind,omitempty"`
@@ -340,11 +346,15 @@ type SupersededCertificate struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	ProfileID string `json:"profileID,omitempty"`
-	// commonName of the certificate.
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=1024
-	// +optional
-	CommonName string `json:"commonName,omitempty"`
+}
+
+// SupersededCertificate is an earlier certificate of this object.
+type SupersededCertificate struct {
+	IssuedCertificate `json:",inline"`
+	// supersededAt is when its successor was stored.
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000 && self.getFullYear() <= 9999",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
+	// +required
+	SupersededAt metav1.Time `json:"supersededAt,omitzero"`
 	// revocationFailure says why it was not revoked although it should be, and what a person can do. It is not tried again.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048

@@ -436,7 +436,7 @@ func TestWhatGoWritesIsWhatGoReads(t *testing.T) {
 			Host: "one.digicert.com", ProfileID: "IOT_1", SecretName: "gateway", IssuanceHash: "v1:0", StartedAt: now,
 		},
 		Failures:   &v1alpha1.Failures{},
-		Superseded: []v1alpha1.SupersededCertificate{{SerialNumber: "01", NotAfter: now, SupersededAt: now}},
+		Superseded: []v1alpha1.SupersededCertificate{{IssuedCertificate: v1alpha1.IssuedCertificate{SerialNumber: "01", NotAfter: now}, SupersededAt: now}},
 		Orphans: []v1alpha1.Orphan{{
 			AttemptID: "a", ProfileID: "IOT_1", WindowStart: now, WindowEnd: now, Outcome: v1alpha1.OrphanReported,
 		}},

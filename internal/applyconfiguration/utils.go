@@ -53,6 +53,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.FailuresApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Grant"):
 		return &apiv1alpha1.GrantApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("IssuedCertificate"):
+		return &apiv1alpha1.IssuedCertificateApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("IssuerAuth"):
 		return &apiv1alpha1.IssuerAuthApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("IssuerLimits"):

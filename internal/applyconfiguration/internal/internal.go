@@ -375,6 +375,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: issuanceHash
       type:
         scalar: string
+    - name: issued
+      type:
+        namedType: com.github.devicecert.devicecert-operator.api.v1alpha1.IssuedCertificate
     - name: keyType
       type:
         scalar: string
@@ -555,6 +558,33 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: associative
+- name: com.github.devicecert.devicecert-operator.api.v1alpha1.IssuedCertificate
+  map:
+    fields:
+    - name: certificateID
+      type:
+        scalar: string
+    - name: fingerprintSHA256
+      type:
+        scalar: string
+    - name: host
+      type:
+        scalar: string
+    - name: issuerKind
+      type:
+        namedType: com.github.devicecert.devicecert-operator.api.v1alpha1.IssuerKind
+    - name: issuerName
+      type:
+        scalar: string
+    - name: notAfter
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: profileID
+      type:
+        scalar: string
+    - name: serialNumber
+      type:
+        scalar: string
 - name: com.github.devicecert.devicecert-operator.api.v1alpha1.IssuerAuth
   map:
     fields:
@@ -874,7 +904,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: certificateID
       type:
         scalar: string
-    - name: commonName
+    - name: fingerprintSHA256
       type:
         scalar: string
     - name: host

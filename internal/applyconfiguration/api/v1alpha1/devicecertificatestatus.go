@@ -53,6 +53,9 @@ type DeviceCertificateStatusApplyConfiguration struct {
 	// replacements counts the certificates bought within a day of each other for other reasons than renewal: a lost or broken Secret, a
 	// changed spec, a revocation. From the third on each waits longer, so that a fight over the Secret or the spec cannot buy without end.
 	Replacements *ReplacementsApplyConfiguration `json:"replacements,omitempty"`
+	// issued is the certificate this operator last received from the vendor and stored. It is what proves that a certificate is ours to
+	// revoke once it is replaced.
+	Issued *IssuedCertificateApplyConfiguration `json:"issued,omitempty"`
 	// superseded are earlier certificates of this object that are still valid at the vendor, newest first, at most 10.
 	Superseded []SupersededCertificateApplyConfiguration `json:"superseded,omitempty"`
 	// orphans are certificates, known or feared, whose private key was lost, newest first, at most 10. See devicecert.io/acknowledge-orphan.
@@ -217,6 +220,14 @@ func (b *DeviceCertificateStatusApplyConfiguration) WithFailures(value *Failures
 // If called multiple times, the Replacements field is set to the value of the last call.
 func (b *DeviceCertificateStatusApplyConfiguration) WithReplacements(value *ReplacementsApplyConfiguration) *DeviceCertificateStatusApplyConfiguration {
 	b.Replacements = value
+	return b
+}
+
+// WithIssued sets the Issued field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Issued field is set to the value of the last call.
+func (b *DeviceCertificateStatusApplyConfiguration) WithIssued(value *IssuedCertificateApplyConfiguration) *DeviceCertificateStatusApplyConfiguration {
+	b.Issued = value
 	return b
 }
 

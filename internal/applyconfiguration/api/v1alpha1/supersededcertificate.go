@@ -15,24 +15,9 @@ import (
 //
 // SupersededCertificate is an earlier certificate of this object.
 type SupersededCertificateApplyConfiguration struct {
-	// certificateID is the vendor's id.
-	CertificateID *string `json:"certificateID,omitempty"`
-	// serialNumber of the certificate.
-	SerialNumber *string `json:"serialNumber,omitempty"`
-	// notAfter of the certificate.
-	NotAfter *v1.Time `json:"notAfter,omitempty"`
+	IssuedCertificateApplyConfiguration `json:""`
 	// supersededAt is when its successor was stored.
 	SupersededAt *v1.Time `json:"supersededAt,omitempty"`
-	// issuerKind of the issuer it was bought through.
-	IssuerKind *apiv1alpha1.IssuerKind `json:"issuerKind,omitempty"`
-	// issuerName of the issuer it was bought through.
-	IssuerName *string `json:"issuerName,omitempty"`
-	// host of the vendor it was bought from.
-	Host *string `json:"host,omitempty"`
-	// profileID is the enrollment profile it was bought from.
-	ProfileID *string `json:"profileID,omitempty"`
-	// commonName of the certificate.
-	CommonName *string `json:"commonName,omitempty"`
 	// revocationFailure says why it was not revoked although it should be, and what a person can do. It is not tried again.
 	RevocationFailure *string `json:"revocationFailure,omitempty"`
 }
@@ -47,7 +32,7 @@ func SupersededCertificate() *SupersededCertificateApplyConfiguration {
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the CertificateID field is set to the value of the last call.
 func (b *SupersededCertificateApplyConfiguration) WithCertificateID(value string) *SupersededCertificateApplyConfiguration {
-	b.CertificateID = &value
+	b.IssuedCertificateApplyConfiguration.CertificateID = &value
 	return b
 }
 
@@ -55,7 +40,15 @@ func (b *SupersededCertificateApplyConfiguration) WithCertificateID(value string
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the SerialNumber field is set to the value of the last call.
 func (b *SupersededCertificateApplyConfiguration) WithSerialNumber(value string) *SupersededCertificateApplyConfiguration {
-	b.SerialNumber = &value
+	b.IssuedCertificateApplyConfiguration.SerialNumber = &value
+	return b
+}
+
+// WithFingerprintSHA256 sets the FingerprintSHA256 field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the FingerprintSHA256 field is set to the value of the last call.
+func (b *SupersededCertificateApplyConfiguration) WithFingerprintSHA256(value string) *SupersededCertificateApplyConfiguration {
+	b.IssuedCertificateApplyConfiguration.FingerprintSHA256 = &value
 	return b
 }
 
@@ -63,7 +56,39 @@ func (b *SupersededCertificateApplyConfiguration) WithSerialNumber(value string)
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the NotAfter field is set to the value of the last call.
 func (b *SupersededCertificateApplyConfiguration) WithNotAfter(value v1.Time) *SupersededCertificateApplyConfiguration {
-	b.NotAfter = &value
+	b.IssuedCertificateApplyConfiguration.NotAfter = &value
+	return b
+}
+
+// WithIssuerKind sets the IssuerKind field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the IssuerKind field is set to the value of the last call.
+func (b *SupersededCertificateApplyConfiguration) WithIssuerKind(value apiv1alpha1.IssuerKind) *SupersededCertificateApplyConfiguration {
+	b.IssuedCertificateApplyConfiguration.IssuerKind = &value
+	return b
+}
+
+// WithIssuerName sets the IssuerName field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the IssuerName field is set to the value of the last call.
+func (b *SupersededCertificateApplyConfiguration) WithIssuerName(value string) *SupersededCertificateApplyConfiguration {
+	b.IssuedCertificateApplyConfiguration.IssuerName = &value
+	return b
+}
+
+// WithHost sets the Host field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Host field is set to the value of the last call.
+func (b *SupersededCertificateApplyConfiguration) WithHost(value string) *SupersededCertificateApplyConfiguration {
+	b.IssuedCertificateApplyConfiguration.Host = &value
+	return b
+}
+
+// WithProfileID sets the ProfileID field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ProfileID field is set to the value of the last call.
+func (b *SupersededCertificateApplyConfiguration) WithProfileID(value string) *SupersededCertificateApplyConfiguration {
+	b.IssuedCertificateApplyConfiguration.ProfileID = &value
 	return b
 }
 
@@ -72,46 +97,6 @@ func (b *SupersededCertificateApplyConfiguration) WithNotAfter(value v1.Time) *S
 // If called multiple times, the SupersededAt field is set to the value of the last call.
 func (b *SupersededCertificateApplyConfiguration) WithSupersededAt(value v1.Time) *SupersededCertificateApplyConfiguration {
 	b.SupersededAt = &value
-	return b
-}
-
-// WithIssuerKind sets the IssuerKind field in the declarative configuration to the given value
-// and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the IssuerKind field is set to the value of the last call.
-func (b *SupersededCertificateApplyConfiguration) WithIssuerKind(value apiv1alpha1.IssuerKind) *SupersededCertificateApplyConfiguration {
-	b.IssuerKind = &value
-	return b
-}
-
-// WithIssuerName sets the IssuerName field in the declarative configuration to the given value
-// and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the IssuerName field is set to the value of the last call.
-func (b *SupersededCertificateApplyConfiguration) WithIssuerName(value string) *SupersededCertificateApplyConfiguration {
-	b.IssuerName = &value
-	return b
-}
-
-// WithHost sets the Host field in the declarative configuration to the given value
-// and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the Host field is set to the value of the last call.
-func (b *SupersededCertificateApplyConfiguration) WithHost(value string) *SupersededCertificateApplyConfiguration {
-	b.Host = &value
-	return b
-}
-
-// WithProfileID sets the ProfileID field in the declarative configuration to the given value
-// and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the ProfileID field is set to the value of the last call.
-func (b *SupersededCertificateApplyConfiguration) WithProfileID(value string) *SupersededCertificateApplyConfiguration {
-	b.ProfileID = &value
-	return b
-}
-
-// WithCommonName sets the CommonName field in the declarative configuration to the given value
-// and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the CommonName field is set to the value of the last call.
-func (b *SupersededCertificateApplyConfiguration) WithCommonName(value string) *SupersededCertificateApplyConfiguration {
-	b.CommonName = &value
 	return b
 }
 
