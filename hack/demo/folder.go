@@ -84,14 +84,25 @@ func (f *folder) killLeftover(ctx context.Context, name string) error {
 	if err != nil || pid <= 1 {
 		return nil
 	}
-	arguments, err := exec.CommandContext(ctx, "ps", "-ww", "-o", "args=", "-p", strconv.Itoa(pid)).Output()
-	if err != nil || !bytes.Contains(arguments, []byte(f.dir)) {
+	if !bytes.Contains(argumentsOf(ctx, pid), []byte(f.dir)) {
 		return nil // gone, or somebody else by now
 	}
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("end process %d of an earlier demo: %w", pid, err)
 	}
 	return nil
+}
+
+// argumentsOf is the command line of a process: from /proc where there is one, else from ps; empty if the process is gone.
+func argumentsOf(ctx context.Context, pid int) []byte {
+	if line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil {
+		return line
+	}
+	line, err := exec.CommandContext(ctx, "ps", "-ww", "-o", "args=", "-p", strconv.Itoa(pid)).Output()
+	if err != nil {
+		return nil
+	}
+	return line
 }
 
 func (f *folder) glob(pattern string) []string {
