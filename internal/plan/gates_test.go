@@ -87,3 +87,55 @@ func TestAFailureHoldsThePurchaseBack(t *testing.T) {
 			failed(enroll, "", func(f *failures) { f.Message = "" })),
 	})
 }
+
+func TestCertificatesThatAreTakenAwayAgainAndAgainAreReplacedEverMoreSlowly(t *testing.T) {
+	row := func(count int32, ago time.Duration) change {
+		return func(s *Snapshot) {
+			s.Certificate.Status.Replacements = &v1alpha1.Replacements{Count: count, LastTime: metav1.NewTime(now.Add(-ago))}
+		}
+	}
+	retry := annotated(v1alpha1.AnnotationRetryRequestedAt, now.Format(time.RFC3339))
+	buys := decision{action: ActionEnroll, reason: v1alpha1.ReasonSecretBroken}
+	waits := func(after time.Duration) decision {
+		return decision{
+			action: ActionWait, reason: v1alpha1.ReasonTooManyReplacements, after: after, failing: true, says: v1alpha1.AnnotationRetryRequestedAt,
+		}
+	}
+	named := func(d decision, name string, s *Snapshot) decision {
+		d.name, d.snapshot = name, s
+		return d
+	}
+	checkAll(t, []decision{
+		named(buys, "the second", stored(broken, row(1, 0))),
+		named(waits(time.Minute), "the third", stored(broken, row(2, 0))),
+		named(waits(40*time.Second), "the third, after twenty seconds", stored(broken, row(2, 20*time.Second))),
+		named(buys, "the third, after a minute", stored(broken, row(2, time.Minute))),
+		named(waits(2*time.Minute), "the fourth", stored(broken, row(3, 0))),
+		named(waits(256*time.Minute), "the eleventh", stored(broken, row(10, 0))),
+		named(waits(6*time.Hour), "the twelfth, at the longest wait", stored(broken, row(11, 0))),
+		named(waits(6*time.Hour), "a count no one believes", stored(broken, row(1<<30, 0))),
+		named(buys, "a row of the future: forged, or the clock was set back", stored(broken, row(11, -time.Hour))),
+		named(buys, "a retry is asked for", stored(broken, row(11, 0), retry)),
+		named(waits(time.Minute), "it comes before a back-off", stored(broken, row(2, 0), failed(v1alpha1.AttemptEnroll, v1alpha1.ReasonUnreachable))),
+		named(decision{action: ActionBlock, reason: v1alpha1.ReasonInvalidSpec, after: reread, failing: true}, "and after what a person must settle", stored(broken, row(2, 0), problem)),
+		named(decision{action: ActionRenew, reason: v1alpha1.ReasonRenewing}, "a renewal is not one of them", stored(due, row(11, 0))),
+		named(decision{action: ActionEnroll, reason: v1alpha1.ReasonIssuing}, "nor is the first", fresh(row(11, 0))),
+	})
+}
+
+func TestARowOfReplacementsEndsAfterADayWithoutOne(t *testing.T) {
+	at := metav1.NewTime(now)
+	for name, c := range map[string]struct {
+		row  *v1alpha1.Replacements
+		want int32
+	}{
+		"the first":                      {nil, 1},
+		"within a day":                   {&v1alpha1.Replacements{Count: 3, LastTime: metav1.NewTime(now.Add(-day + time.Second))}, 4},
+		"after a day":                    {&v1alpha1.Replacements{Count: 3, LastTime: metav1.NewTime(now.Add(-day))}, 1},
+		"a count that cannot get bigger": {&v1alpha1.Replacements{Count: 1<<31 - 1, LastTime: at}, 1<<30 + 1},
+	} {
+		if got := CountReplacement(c.row, at); got.Count != c.want || !got.LastTime.Equal(&at) {
+			t.Errorf("%s: %d at %s, want %d at %s", name, got.Count, got.LastTime, c.want, at)
+		}
+	}
+}
