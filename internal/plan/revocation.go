@@ -33,7 +33,7 @@ func DueRevocations(s *Snapshot) (due []v1alpha1.SupersededCertificate, next tim
 	request, requested := RevokeRequested(s.Certificate)
 	policy := s.Certificate.Spec.Revocation
 	for _, predecessor := range s.Certificate.Status.Superseded {
-		at := time.Time{}
+		var at time.Time
 		switch {
 		case predecessor.RevocationFailure != "" || !s.Now.Before(predecessor.NotAfter.Time):
 			continue
