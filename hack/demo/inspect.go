@@ -52,7 +52,7 @@ func (d *demo) judge() judge {
 	if program, err := exec.LookPath("openssl"); err == nil {
 		return opensslJudge{program: program, root: root, deviceKey: d.folder.path(deviceKey)}
 	}
-	return ownJudge{root: root, deviceKey: d.folder.path(deviceKey)}
+	return ownJudge{root: root, deviceKey: d.folder.path(deviceKey), deviceCertificate: d.folder.path(deviceCertificate)}
 }
 
 // A judge says what a Secret holds, or why it is no use.

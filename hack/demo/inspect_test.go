@@ -90,6 +90,32 @@ func TestBothJudgesSeeWhatIsWrongWithASecret(t *testing.T) {
 	}
 }
 
+func TestBothJudgesOpenASealedKeyAsTheDeviceWould(t *testing.T) {
+	certificate, key := pair(t)
+	device, err := newTransport("device")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, root := lay(t, certificate, map[string][]byte{
+		v1alpha1.KeyCertificate: certificate, deviceKey: device[v1alpha1.KeyPrivateKey], deviceCertificate: device[v1alpha1.KeyCertificate],
+	})
+	seal := exec.CommandContext(t.Context(), "openssl", "smime", "-encrypt", "-binary", "-aes256", "-outform", "DER", "-out", v1alpha1.KeySealedKey, deviceCertificate)
+	seal.Dir, seal.Stdin = s.dir, bytes.NewReader(key)
+	if output, err := seal.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	s.keys = []string{v1alpha1.KeyCertificate, v1alpha1.KeySealedKey}
+	private, public := filepath.Join(s.dir, deviceKey), filepath.Join(s.dir, deviceCertificate)
+	for _, judge := range []judge{
+		opensslJudge{program: "openssl", root: root, deviceKey: private},
+		ownJudge{root: root, deviceKey: private, deviceCertificate: public},
+	} {
+		if verdict, err := judge.check(t.Context(), s); err != nil || !strings.Contains(verdict, "key matches") {
+			t.Errorf("%T says %q, error %v", judge, verdict, err)
+		}
+	}
+}
+
 func TestATableAlignsItsColumnsByCharacters(t *testing.T) {
 	var out bytes.Buffer
 	s := &screen{out: &out}

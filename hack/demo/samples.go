@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"os"
@@ -23,8 +24,11 @@ import (
 	"github.com/devicecert/devicecert-operator/internal/simulator"
 )
 
-// deviceKey is the private key of the field gateway: in a file, never in the cluster.
-const deviceKey = "device-transport.key"
+// The field gateway's own pair. Its key is in a file, never in the cluster.
+const (
+	deviceKey         = "device-transport.key"
+	deviceCertificate = "device-transport.crt"
+)
 
 // writeSamples writes an overlay over config/samples that points the issuers at the simulator and brings the credentials, and returns
 // its folder.
@@ -114,7 +118,7 @@ func (d *demo) writeCredentials() error {
 	if err != nil {
 		return err
 	}
-	if err := d.folder.write(device[corev1.TLSPrivateKeyKey], deviceKey); err != nil {
+	if err := errors.Join(d.folder.write(device[corev1.TLSPrivateKeyKey], deviceKey), d.folder.write(device[corev1.TLSCertKey], deviceCertificate)); err != nil {
 		return err
 	}
 	objects := []any{

@@ -55,7 +55,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if d.folder, err = openFolder(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.end(err == nil)) }()
+	defer func() { err = errors.Join(err, d.end(err == nil || ctx.Err() != nil)) }()
 	for _, step := range []struct {
 		title string
 		do    func(context.Context) error
@@ -94,7 +94,7 @@ func (d *demo) stay(ctx context.Context) error {
 	}
 }
 
-// end stops what runs, in the order in which nobody misses anybody, and removes the folder if all went well.
+// end stops what runs, in the order in which nobody misses anybody, and removes the folder if nobody needs its logs.
 func (d *demo) end(well bool) error {
 	d.screen.say("Cleaning up.")
 	var errs []error

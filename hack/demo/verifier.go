@@ -19,7 +19,7 @@ import (
 
 // ownJudge uses the operator's own decoders, so it proves less than OpenSSL does.
 type ownJudge struct {
-	root, deviceKey string
+	root, deviceKey, deviceCertificate string
 }
 
 func (o ownJudge) name() string {
@@ -64,19 +64,20 @@ func (o ownJudge) check(_ context.Context, s unpacked) (string, error) {
 	return "key matches, chain verifies", nil
 }
 
-// publicKey is the public half of the Secret's key, which is opened with the device's own if it is sealed.
+// publicKey is the public half of the Secret's key.
 func (o ownJudge) publicKey(s unpacked) (crypto.PublicKey, error) {
-	if !s.has(v1alpha1.KeySealedKey) {
-		text, err := os.ReadFile(filepath.Join(s.dir, v1alpha1.KeyPrivateKey))
-		if err != nil {
-			return nil, err
-		}
-		key, err := certs.ParsePrivateKeyPEM(text)
-		if err != nil {
-			return nil, err
-		}
-		return key.Public(), nil
+	if s.has(v1alpha1.KeySealedKey) {
+		return o.sealedPublicKey(s)
 	}
+	key, err := readKey(filepath.Join(s.dir, v1alpha1.KeyPrivateKey))
+	if err != nil {
+		return nil, err
+	}
+	return key.Public(), nil
+}
+
+// sealedPublicKey opens the sealed key as the device would.
+func (o ownJudge) sealedPublicKey(s unpacked) (crypto.PublicKey, error) {
 	certificate, err := os.ReadFile(filepath.Join(s.dir, v1alpha1.KeyCertificate))
 	if err != nil {
 		return nil, err
@@ -85,22 +86,30 @@ func (o ownJudge) publicKey(s unpacked) (crypto.PublicKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := os.ReadFile(o.deviceKey)
+	key, err := readKey(o.deviceKey)
 	if err != nil {
 		return nil, err
 	}
-	device, err := certs.ParsePrivateKeyPEM(text)
+	device, err := readCertificates(o.deviceCertificate)
 	if err != nil {
 		return nil, err
 	}
 	bundle, err := decode.Decode(decode.Payload{
-		Format: decode.FormatCertEncryptedKeyOnly, PEM: string(certificate),
-		PrivateKey: base64.StdEncoding.EncodeToString(sealed), DecryptionKey: device,
+		Format: decode.FormatCertEncryptedKeyOnly, PEM: string(certificate), PrivateKey: base64.StdEncoding.EncodeToString(sealed),
+		DecryptionKey: key, EncryptionCertificate: device[0],
 	})
 	if err != nil {
 		return nil, err
 	}
 	return bundle.Key.Public(), nil
+}
+
+func readKey(name string) (crypto.Signer, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	return certs.ParsePrivateKeyPEM(text)
 }
 
 func readCertificates(name string) ([]*x509.Certificate, error) {
