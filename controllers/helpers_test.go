@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/simulator"
@@ -86,13 +87,13 @@ func (w *world) stored(name string) tlssecret.Stored {
 	return tlssecret.Read(w.secret(name))
 }
 
-// delete deletes a DeviceCertificate and settles.
+// delete deletes a DeviceCertificate and lets the operator deal with it.
 func (w *world) delete(name string) {
 	w.t.Helper()
 	c := w.get(name)
 	w.must(w.client.Delete(w.ctx, c))
 	w.wake(client.ObjectKeyFromObject(c))
-	w.settle()
+	w.pass(10 * time.Second)
 }
 
 // exists tells whether a DeviceCertificate exists.
@@ -188,4 +189,9 @@ func (w *world) updateIssuer(issuer *v1alpha1.DeviceIssuer, change func()) {
 	w.must(w.client.Get(w.ctx, client.ObjectKeyFromObject(issuer), issuer))
 	change()
 	w.must(w.client.Update(w.ctx, issuer))
+}
+
+// requestOf is the request to reconcile an object.
+func requestOf(o client.Object) reconcile.Request {
+	return reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)}
 }

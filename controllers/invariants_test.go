@@ -139,6 +139,9 @@ func (w *world) account(e simulator.Entry, certificates []v1alpha1.DeviceCertifi
 		return ""
 	}
 	for _, c := range certificates {
+		if c.Status.CertificateID == e.CertificateID && c.Status.SerialNumber == e.SerialNumber {
+			return "" // the last one that was stored, on record although its Secret is gone
+		}
 		for _, s := range c.Status.Superseded {
 			if s.CertificateID == e.CertificateID && s.SerialNumber == e.SerialNumber {
 				return ""
