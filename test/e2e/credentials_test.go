@@ -95,7 +95,7 @@ func TestAReplacedTokenWorksWithinSecondsWithoutARestart(t *testing.T) {
 	w.issuer()
 	w.startManager()
 	w.certificate("first")
-	w.awaitIssuer(issuerName, v1alpha1.ReasonCredentialRefused)
+	w.await("first", "waiting for a token", patience, waitsFor("check that the credential is the right one"))
 
 	replace := func(with string) time.Time {
 		base := token.DeepCopy()

@@ -51,12 +51,7 @@ func testLostAnswer(t *testing.T, lost lostAnswer) {
 		used = w.awaitReady("gateway").Status.SerialNumber
 	}
 	certificates := record[*v1alpha1.DeviceCertificate](w, &v1alpha1.DeviceCertificateList{})
-
-	if used == "" {
-		w.certificate("gateway")
-	}
-	w.loseAnswer(manager, lost, cn, used != "")
-	orphan := w.vendor.ledger(cn)[len(w.vendor.ledger(cn))-1]
+	orphan := w.loseAnswer(manager, lost, cn)
 	end := w.await("gateway", "resolved and issued", resolvePatience, func(c *v1alpha1.DeviceCertificate) bool {
 		return renewed(used)(c) && c.Status.SerialNumber != orphan.SerialNumber
 	})
@@ -92,24 +87,27 @@ func testLostAnswer(t *testing.T, lost lostAnswer) {
 	}
 }
 
-// loseAnswer makes the vendor issue one certificate whose answer reaches nobody.
-func (w *world) loseAnswer(manager *process, lost lostAnswer, cn string, renew bool) {
+// loseAnswer makes the vendor issue one certificate whose answer reaches nobody, and answers with that certificate.
+func (w *world) loseAnswer(manager *process, lost lostAnswer, cn string) simulator.Entry {
 	w.Helper()
 	fault := holdAfterCommit(lost.operation, cn)
 	if !lost.killed {
 		fault.Action = simulator.ActionDrop
 	}
 	id := w.vendor.misbehave(fault)
-	if renew {
+	earlier := len(w.vendor.ledger(cn))
+	if lost.operation == simulator.OperationRenew {
 		w.requestRenewal("gateway")
+	} else {
+		w.certificate("gateway")
 	}
-	w.vendor.awaitHit(id)
-	if !lost.killed {
-		return
+	orphan := w.vendor.awaitEntry(cn, earlier)
+	if lost.killed {
+		manager.kill()
+		w.vendor.forgive(id)
+		w.startManager()
 	}
-	manager.kill()
-	w.vendor.forgive(id)
-	w.startManager()
+	return orphan
 }
 
 func TestAKillBeforeTheStoreWithAPasscodeIssuerIsReportedAsAWindow(t *testing.T) {
@@ -123,12 +121,11 @@ func TestAKillBeforeTheStoreWithAPasscodeIssuerIsReportedAsAWindow(t *testing.T)
 	cn := commonName("gateway")
 	id := w.vendor.misbehave(holdAfterCommit(simulator.OperationEnroll, cn))
 	w.certificate("gateway", func(c *v1alpha1.DeviceCertificate) { c.Spec.EnrollmentProfileID = profilePasscode })
-	w.vendor.awaitHit(id)
+	orphan := w.vendor.awaitEntry(cn, 0)
 	manager.kill()
 	w.vendor.forgive(id)
 	w.startManager()
 	end := w.await("gateway", "issued", resolvePatience, renewed(""))
-	orphan := w.vendor.ledger(cn)[0]
 	if len(end.Status.Orphans) != 1 {
 		t.Fatalf("orphans %+v", end.Status.Orphans)
 	}

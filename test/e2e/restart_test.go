@@ -21,7 +21,7 @@ func TestWhenTheLeaderIsKilledTheOtherReplicaContinues(t *testing.T) {
 	replicas := []*process{
 		w.launchManager(env.operatorKubeconfig, "--leader-elect"), w.launchManager(env.operatorKubeconfig, "--leader-elect"),
 	}
-	leads := func(p *process) bool { return strings.Contains(p.log(), "successfully acquired lease") }
+	leads := func(p *process) bool { return strings.Contains(p.log(), "Successfully acquired lease") }
 	eventually(t, patience, "one replica leads", func(context.Context) (bool, error) { return leads(replicas[0]) || leads(replicas[1]), nil })
 	leader, follower := replicas[0], replicas[1]
 	if leads(follower) {

@@ -179,6 +179,17 @@ func (v *vendor) ledger(commonName string) []simulator.Entry {
 	return all.Entries
 }
 
+// awaitEntry waits until the ledger of the common name has the entry with that index. A fault is met before the vendor commits.
+func (v *vendor) awaitEntry(commonName string, index int) simulator.Entry {
+	v.t.Helper()
+	var entries []simulator.Entry
+	eventually(v.t, patience, "the vendor has issued to "+commonName, func(context.Context) (bool, error) {
+		entries = v.ledger(commonName)
+		return len(entries) > index, nil
+	})
+	return entries[index]
+}
+
 // bought counts the requests that may have cost a certificate, answered or not.
 func (v *vendor) bought(commonName string) int {
 	v.t.Helper()
