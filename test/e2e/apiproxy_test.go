@@ -138,10 +138,3 @@ func rehearsalOf(name string) func(*http.Request) bool {
 		return r.Method == http.MethodPatch && strings.HasSuffix(r.URL.Path, "/secrets/"+name) && r.URL.Query().Get("dryRun") != ""
 	}
 }
-
-// intentOf matches a status patch of that DeviceCertificate.
-func intentOf(name string) func(*http.Request) bool {
-	return func(r *http.Request) bool {
-		return r.Method == http.MethodPatch && strings.HasSuffix(r.URL.Path, "/devicecertificates/"+name+"/status")
-	}
-}

@@ -4,14 +4,13 @@
 package e2e
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"context"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 )

@@ -68,13 +68,22 @@ func (w *world) startManager(args ...string) *process {
 	return p
 }
 
-// launchManager does not wait.
+// launchManager does not wait. When the test is over, no secret is in the manager's log.
 func (w *world) launchManager(kubeconfig string, args ...string) *process {
 	w.Helper()
-	return start(w.T, env.manager, append([]string{
+	p := start(w.T, env.manager, append([]string{
 		"--kubeconfig=" + kubeconfig, "--namespaces=" + w.namespace, "--cluster-resource-namespace=" + operatorNamespace,
 		"--allowed-hosts=127.0.0.1", "--health-probe-bind-address=0",
 	}, args...)...)
+	w.Cleanup(func() {
+		log := p.log()
+		for _, secret := range []string{goodToken, otherToken, goodPasscode, "-----BEGIN", "panic"} {
+			if strings.Contains(log, secret) {
+				w.Errorf("the manager's log holds %q", secret)
+			}
+		}
+	})
+	return p
 }
 
 func (w *world) meta(name string) metav1.ObjectMeta {
