@@ -5,6 +5,7 @@ package controllers
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -61,7 +62,6 @@ type DeviceCertificateReconciler struct {
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
-// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;create;update;patch
 
 // Reconcile observes, plans, acts and reports, once.
 func (r *DeviceCertificateReconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
@@ -119,15 +119,18 @@ func (r *DeviceCertificateReconciler) act(ctx context.Context, s *scope, p plan.
 		return r.buy(ctx, s, p)
 	case plan.ActionResolve:
 		q := &resolution{scope: s, r: r, attempt: s.cert.Status.Attempt.DeepCopy()}
-		r.fly(s, func() { q.run(context.WithoutCancel(ctx)) })
+		r.fly(s, func() { q.run(ctx) })
 		return reconcile.Result{}, nil
 	case plan.ActionRevoke:
-		r.fly(s, func() { r.revokeDue(context.WithoutCancel(ctx), s) })
+		if err := r.report(ctx, s, p); err != nil {
+			return reconcile.Result{}, err
+		}
+		r.fly(s, func() { r.revokeDue(ctx, s) })
 		return reconcile.Result{}, nil
 	case plan.ActionRender:
 		return r.after(s, p), r.render(ctx, s)
 	case plan.ActionFinalize:
-		r.fly(s, func() { r.finalize(context.WithoutCancel(ctx), s) })
+		r.fly(s, func() { r.finalize(ctx, s) })
 		return reconcile.Result{}, nil
 	default:
 		return r.after(s, p), r.report(ctx, s, p)
@@ -137,8 +140,12 @@ func (r *DeviceCertificateReconciler) act(ctx context.Context, s *scope, p plan.
 // buy starts a purchase if the account gives leave, and waits for its turn otherwise.
 func (r *DeviceCertificateReconciler) buy(ctx context.Context, s *scope, p plan.Plan) (reconcile.Result, error) {
 	lease, wait := r.Accounts.Acquire(s.issuer.ID, s.request())
+	if lease != nil && lease.Version() != s.account.Version {
+		lease.Done(account.Outcome{Unused: true})
+		return reconcile.Result{RequeueAfter: time.Second}, nil // the account changed since it was looked at
+	}
 	if lease != nil {
-		b := &purchase{scope: s, r: r, plan: p, lease: lease, log: s.log(r)}
+		b := &purchase{scope: s, r: r, plan: p, lease: lease, log: s.log()}
 		if !r.fly(s, func() { b.run(ctx) }) {
 			lease.Done(account.Outcome{Unused: true})
 		}
@@ -201,7 +208,7 @@ func (r *DeviceCertificateReconciler) after(s *scope, p plan.Plan) reconcile.Res
 // fly runs a flight for the object and wakes it afterwards.
 func (r *DeviceCertificateReconciler) fly(s *scope, f func()) bool {
 	key := s.key()
-	return r.Flights.Start(s.log(r), s.cert.UID, f, func() { r.wake(key) })
+	return r.Flights.Start(s.log(), s.cert.UID, f, func() { r.wake(key) })
 }
 
 // Wake reconciles an object soon. It never blocks, and is what an account.Registry calls when it is the object's turn.
@@ -224,7 +231,7 @@ func (s *scope) acknowledge() {
 	s.cert.Status.Orphans = kept
 }
 
-func (s *scope) log(_ *DeviceCertificateReconciler) logr.Logger {
+func (s *scope) log() logr.Logger {
 	return ctrl.Log.WithName("devicecertificate").WithValues("namespace", s.cert.Namespace, "name", s.cert.Name)
 }
 
@@ -238,7 +245,7 @@ func truncateNote(note string) string {
 	if len(note) <= longest {
 		return note
 	}
-	return note[:longest]
+	return strings.ToValidUTF8(note[:longest], "")
 }
 
 // SetupWithManager registers the controller, its indexes and its watches.

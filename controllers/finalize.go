@@ -25,7 +25,7 @@ func (r *DeviceCertificateReconciler) finalize(ctx context.Context, s *scope) {
 	ctx, cancel := context.WithTimeout(ctx, resolveBound)
 	defer cancel()
 	if err := r.letGo(ctx, s); err != nil {
-		s.log(r).Info("the object cannot be let go yet", "error", err.Error())
+		s.log().Info("the object cannot be let go yet", "error", err.Error())
 		r.memory.stumbled(s.cert.UID, r.Clock.Now())
 	}
 }
@@ -72,7 +72,7 @@ func (r *DeviceCertificateReconciler) revokeAll(ctx context.Context, s *scope) e
 		}
 		if refused != "" {
 			r.event(s.cert, corev1.EventTypeWarning, "RevocationFailed", "Finalize", "serial "+p.SerialNumber+" was left valid at the vendor: "+refused)
-			s.log(r).Info("deleted with a certificate left valid at the vendor", "serial", p.SerialNumber, "reason", refused)
+			s.log().Info("deleted with a certificate left valid at the vendor", "serial", p.SerialNumber, "reason", refused)
 		}
 	}
 	return errors.Join(errs...)
@@ -86,7 +86,7 @@ func (r *DeviceCertificateReconciler) tellLeftovers(s *scope) {
 	}
 	for _, o := range s.cert.Status.Orphans {
 		if o.Outcome != v1alpha1.OrphanRevoked {
-			s.log(r).Info("deleted with an orphan left at the vendor", "certificateID", o.CertificateID, "serial", o.SerialNumber, "profile", o.ProfileID, "commonName", o.CommonName)
+			s.log().Info("deleted with an orphan left at the vendor", "certificateID", o.CertificateID, "serial", o.SerialNumber, "profile", o.ProfileID, "commonName", o.CommonName)
 		}
 	}
 }

@@ -36,6 +36,8 @@ type purchase struct {
 	plan    plan.Plan
 	lease   *account.Lease
 	attempt *v1alpha1.Attempt
+	// intentAt is when the intent was about to be recorded.
+	intentAt time.Time
 	// password opens a pkcs_12 answer.
 	password string
 	log      logr.Logger
@@ -58,7 +60,7 @@ func (p *purchase) run(ctx context.Context) {
 	case failure != nil && (failure.Delivery == trustmanager.NotSent || failure.Delivery == trustmanager.Refused):
 		p.notIssued(ctx, failure)
 	default:
-		p.keepOpen(ctx, "", err.Error())
+		p.keepOpen(ctx, err.Error())
 	}
 }
 
@@ -82,6 +84,8 @@ func (p *purchase) prepare(ctx context.Context) error {
 func (p *purchase) rehearse(ctx context.Context) error {
 	ac := tlssecret.Rehearsal(p.layout, p.provenance("", ""), sealedKeyName(&p.cert.Spec))
 	fence(ac, p.secret.uid, p.secret.resourceVersion)
+	ctx, cancel := context.WithTimeout(ctx, callBound)
+	defer cancel()
 	err := p.r.Client.Apply(ctx, ac, client.DryRunAll, fieldOwner, client.ForceOwnership)
 	if err == nil {
 		return nil
@@ -96,6 +100,7 @@ func (p *purchase) rehearse(ctx context.Context) error {
 // recordIntent writes the attempt to the status, fenced by the version of the object that was observed: a stale cache, a second leader
 // and an edit in between are each refused, and nothing was bought.
 func (p *purchase) recordIntent(ctx context.Context) error {
+	p.intentAt = p.r.Clock.Now()
 	base := p.cert.DeepCopy()
 	status := &p.cert.Status
 	status.Attempt = p.attempt
@@ -103,6 +108,8 @@ func (p *purchase) recordIntent(ctx context.Context) error {
 		status.LastHandledRetryRequest = p.cert.Annotations[v1alpha1.AnnotationRetryRequestedAt]
 	}
 	p.applyConditions(p.plan)
+	ctx, cancel := context.WithTimeout(ctx, callBound)
+	defer cancel()
 	err := p.r.Client.Status().Patch(ctx, p.cert, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
 	if err == nil {
 		return nil
@@ -111,9 +118,11 @@ func (p *purchase) recordIntent(ctx context.Context) error {
 	if refusedByAPI(err) || apierrors.IsConflict(err) {
 		return fmt.Errorf("record the intent: %w", err)
 	}
-	// The answer was lost. If the intent is there it is ours, and as good as acknowledged.
+	// The answer was lost. If the intent is there it is ours, and as good as acknowledged, unless the spec was edited meanwhile.
+	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), callBound)
+	defer cancel()
 	live := &v1alpha1.DeviceCertificate{}
-	if getErr := p.r.Reader.Get(ctx, p.key(), live); getErr != nil || live.Status.Attempt == nil || live.Status.Attempt.ID != p.attempt.ID {
+	if getErr := p.r.Reader.Get(ctx, p.key(), live); getErr != nil || live.Status.Attempt == nil || live.Status.Attempt.ID != p.attempt.ID || live.Generation != p.attempt.Generation {
 		return fmt.Errorf("record the intent: %w", err)
 	}
 	p.use(live)
@@ -122,9 +131,8 @@ func (p *purchase) recordIntent(ctx context.Context) error {
 
 // send makes the one request. Nothing in the process repeats it.
 func (p *purchase) send(ctx context.Context) (*trustmanager.Issued, error) {
-	acknowledged := p.r.Clock.Now()
 	request := keyRequest(p.scope, p.attempt.ID)
-	if ctx.Err() != nil || p.r.Clock.Since(acknowledged) > intentValidity {
+	if ctx.Err() != nil || p.r.Clock.Since(p.intentAt) > intentValidity {
 		return nil, &trustmanager.Error{Op: "request", Delivery: trustmanager.NotSent, Actor: trustmanager.Nobody, Message: "the operator stopped before the request left"}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.lease.Timeout())
@@ -154,13 +162,13 @@ func renewalRef(a *v1alpha1.Attempt) trustmanager.CertificateRef {
 
 // receive handles an answer: a certificate to verify and store, or the word that somebody must approve first.
 func (p *purchase) receive(ctx context.Context, issued *trustmanager.Issued) {
-	boundIDs(issued)
 	if issued.Pending() {
 		p.lease.Done(account.Outcome{Fatal: p.block(v1alpha1.ReasonPendingApproval,
 			"the vendor holds requests of this profile for approval: let the profile approve by itself, then annotate one DeviceCertificate with "+v1alpha1.AnnotationRetryRequestedAt)})
 		p.pendingApproval(ctx, issued)
 		return
 	}
+	boundIDs(issued)
 	content, warnings, err := p.verify(ctx, issued)
 	if err != nil {
 		// The shape says what a vendor that speaks differently sent, without saying any of it.
@@ -173,6 +181,7 @@ func (p *purchase) receive(ctx context.Context, issued *trustmanager.Issued) {
 	stored, err := p.store(ctx, content)
 	if err != nil {
 		p.log.Error(err, "the issued certificate cannot be stored", "attempt", p.attempt.ID, "certificateID", issued.CertificateID)
+		p.r.memory.distrust(p.cert.UID) // what is there by now decides how it goes on
 		p.discard(ctx, issued.CertificateID, v1alpha1.ReasonSecretRefused, err.Error())
 		return
 	}
@@ -188,9 +197,14 @@ func boundIDs(issued *trustmanager.Issued) {
 	}
 }
 
-// verify opens the answer and judges it, before anything of it is shown to anybody.
-func (p *purchase) verify(ctx context.Context, issued *trustmanager.Issued) (tlssecret.Content, []certs.Finding, error) {
-	content := tlssecret.Content{Provenance: p.provenance(issued.CertificateID, issued.RequestID)}
+// verify opens the answer and judges it, before anything of it is shown to anybody. A panic of a parser is an answer that cannot be used.
+func (p *purchase) verify(ctx context.Context, issued *trustmanager.Issued) (content tlssecret.Content, warnings []certs.Finding, err error) {
+	defer func() {
+		if recover() != nil {
+			err = errors.New("the answer crashed the operator's parser: please report its shape, which is in the operator's log")
+		}
+	}()
+	content = tlssecret.Content{Provenance: p.provenance(issued.CertificateID, issued.RequestID)}
 	payload := decode.Payload{
 		Format: decode.Format(p.cert.Spec.PrivateKey.Format), PEM: issued.PEM, PrivateKey: issued.PrivateKey,
 		Password: p.password, DecryptionKey: p.encryption.key, EncryptionCertificate: p.encryption.certificate,
@@ -213,15 +227,22 @@ func (p *purchase) verify(ctx context.Context, issued *trustmanager.Issued) (tls
 		}
 		content.Bundle = bundle
 	}
-	judgedAt := issued.ServerDate
-	if judgedAt.IsZero() {
-		judgedAt = p.r.Clock.Now()
-	}
-	fatal, warnings := certs.Check(content.Bundle, expectation(p.scope, p.attempt), judgedAt)
+	fatal, warnings := certs.Check(content.Bundle, expectation(p.scope, p.attempt), judgedAt(issued.ServerDate, p.r.Clock.Now()))
 	if len(fatal) > 0 {
 		return content, nil, fmt.Errorf("the certificate that was issued cannot be used: %s", fatal[0].Message)
 	}
+	if err := describable(content.Bundle.Leaf); err != nil {
+		return content, nil, err
+	}
 	return content, warnings, nil
+}
+
+// judgedAt is the instant validity is judged at: the vendor's clock, as long as it agrees with ours by and large.
+func judgedAt(vendor, ours time.Time) time.Time {
+	if vendor.IsZero() || vendor.Sub(ours).Abs() > certs.MaxFutureStart {
+		return ours
+	}
+	return vendor
 }
 
 // provenance is what the Secret will say of its content.
@@ -237,7 +258,7 @@ func (p *purchase) provenance(certificateID, requestID string) tlssecret.Provena
 
 // block names the issuer's (profile, format) that is not bought from until somebody acts.
 func (p *purchase) block(reason, message string) *v1alpha1.BlockedProfile {
-	return &v1alpha1.BlockedProfile{ProfileID: p.attempt.ProfileID, Format: p.cert.Spec.PrivateKey.Format, Reason: reason, Message: message}
+	return &v1alpha1.BlockedProfile{ProfileID: p.attempt.ProfileID, Format: p.cert.Spec.PrivateKey.Format, Reason: reason, Message: truncate(message)}
 }
 
 // sealedKeyName is the key under which a sealed payload is stored; empty when the key is delivered open.

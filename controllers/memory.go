@@ -25,6 +25,8 @@ type facts struct {
 	issuer, host, profileID string
 	// sealed: the key is not in the open, so that holding the Secret proves nothing.
 	sealed bool
+	// chainDamaged: other certificates than the leaf are not those that were issued.
+	chainDamaged bool
 	// incomplete are the optional outputs that could not be rendered.
 	incomplete []string
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -94,7 +95,19 @@ func (r *DeviceCertificateReconciler) settling(ctx context.Context, namespace st
 	if !state.Known && !r.issuerGone(ctx, id) {
 		return time.Second
 	}
-	return state.RequestTimeout + storeBound + state.InventoryLag
+	return settlingTime(attempt, state)
+}
+
+// settlingTime is how long an attempt may have effects after it was seen open.
+func settlingTime(attempt *v1alpha1.Attempt, state account.State) time.Duration {
+	deadline := max(state.RequestTimeout, time.Duration(attempt.RequestTimeoutSeconds)*time.Second)
+	return deadline + storeBound + state.InventoryLag
+}
+
+// connected tells whether the account speaks for the issuer object as it was observed. Between an edit of the issuer and its account's
+// reconnection, a certificate would be bought from the old host and recorded as the new one's.
+func (s *scope) connected() bool {
+	return s.account.Known && strings.HasPrefix(s.account.Version, fmt.Sprintf("%s.%d.", s.issuer.UID, s.issuer.Generation))
 }
 
 // observeSecret answers from memory as long as the Secret's version is the one remembered, and reads it live otherwise. An object
@@ -124,6 +137,9 @@ func (r *DeviceCertificateReconciler) observeSecret(ctx context.Context, s *scop
 	if err != nil {
 		return facts{}, err
 	}
+	if found.incomplete = slices.Clone(s.incomplete); len(found.incomplete) > 0 && found.Usable() {
+		found.InSync = true // keystores whose password is gone are left as they are, rather than taken away
+	}
 	r.memory.remember(s.cert.UID, found, s.cert.Generation, now)
 	return found, nil
 }
@@ -136,6 +152,8 @@ func (r *DeviceCertificateReconciler) reread(c *v1alpha1.DeviceCertificate) time
 // readSecret reads a Secret live and takes it apart.
 func (r *DeviceCertificateReconciler) readSecret(ctx context.Context, s *scope, name string) (facts, error) {
 	secret := &corev1.Secret{}
+	ctx, cancel := context.WithTimeout(ctx, callBound)
+	defer cancel()
 	err := r.Reader.Get(ctx, types.NamespacedName{Namespace: s.cert.Namespace, Name: name}, secret)
 	if apierrors.IsNotFound(err) {
 		return facts{Secret: plan.Secret{Name: name}}, nil
@@ -154,17 +172,26 @@ func (r *DeviceCertificateReconciler) readSecret(ctx context.Context, s *scope, 
 // factsOf reduces a Secret to what is remembered of it.
 func factsOf(secret *corev1.Secret, c *v1alpha1.DeviceCertificate, l tlssecret.Layout) facts {
 	f := facts{uid: string(secret.UID), resourceVersion: secret.ResourceVersion, Secret: plan.Secret{Name: secret.Name}}
-	switch owner := tlssecret.OwnershipOf(secret, c); {
+	owner := tlssecret.OwnershipOf(secret, c)
+	switch {
 	case owner.Ours:
 		f.State = plan.SecretOurs
 	case owner.Adoptable:
 		f.State = plan.SecretAdoptable
 	default:
 		f.State, f.Owner = plan.SecretForeign, owner.Owner
-		return f
 	}
 	stored := tlssecret.Read(secret)
 	f.describe(stored)
+	issued := c.Status.Issued
+	received := issued != nil && f.fingerprint != "" && f.fingerprint == issued.FingerprintSHA256
+	if f.State == plan.SecretForeign {
+		if !owner.Unclaimed || !received {
+			return facts{uid: f.uid, resourceVersion: f.resourceVersion, Secret: plan.Secret{Name: f.Name, State: f.State, Owner: f.Owner}}
+		}
+		f.State = plan.SecretOurs // its annotations were stripped; what it holds is what was received
+	}
+	f.Unproven = f.sealed && !received
 	f.InSync = stored.InSync(secret, l)
 	if sealed := c.Spec.PrivateKey.Delivery == v1alpha1.DeliverySealed; f.Broken == "" && sealed != (stored.SealedKey != "") {
 		f.Broken = "it was delivered differently than spec.privateKey.delivery asks; choose another spec.secret.name"
@@ -174,9 +201,9 @@ func factsOf(secret *corev1.Secret, c *v1alpha1.DeviceCertificate, l tlssecret.L
 
 // describe fills in what the stored pair is.
 func (f *facts) describe(stored tlssecret.Stored) {
-	f.CertificateID, f.AttemptID, f.IssuanceHash = bounded(stored.CertificateID), bounded(stored.AttemptID), bounded(stored.IssuanceHash)
-	f.issuer, f.host, f.profileID, f.sealed = bounded(stored.Issuer), bounded(stored.Host), bounded(stored.ProfileID), stored.SealedKey != ""
-	f.IssuedAt, f.HandledRenewRequest, f.requestID = stored.IssuedAt, bounded(stored.HandledRenewRequest), bounded(stored.RequestID)
+	f.CertificateID, f.AttemptID, f.IssuanceHash = bounded(stored.CertificateID, maxID), bounded(stored.AttemptID, maxID), bounded(stored.IssuanceHash, maxID)
+	f.issuer, f.host, f.profileID, f.sealed = bounded(stored.Issuer, maxName), bounded(stored.Host, maxName), bounded(stored.ProfileID, maxProfileID), stored.SealedKey != ""
+	f.IssuedAt, f.HandledRenewRequest, f.requestID = stored.IssuedAt, bounded(stored.HandledRenewRequest, maxID), bounded(stored.RequestID, maxID)
 	if stored.Broken != nil {
 		f.Broken = stored.Broken.Error()
 		return
@@ -187,17 +214,22 @@ func (f *facts) describe(stored tlssecret.Stored) {
 		return
 	}
 	f.Serial, f.NotBefore, f.NotAfter = certs.SerialString(leaf), leaf.NotBefore, leaf.NotAfter
+	f.chainDamaged = stored.ChainDamaged
 	f.fingerprint, f.subject, f.keyType = certs.FingerprintSHA256(leaf), certs.Subject(leaf), certs.KeyType(leaf.PublicKey)
 	f.dnsNames = slices.DeleteFunc(certs.DNSNames(leaf), func(name string) bool { return name == "" || len(name) > v1alpha1.MaxValueLength })
 	f.dnsNames = f.dnsNames[:min(len(f.dnsNames), v1alpha1.MaxDNSNames)]
 }
 
-// maxID bounds what the status holds of ids, hashes and serial numbers.
-const maxID = 128
+// What the status holds at most of ids, hashes and serial numbers, of profile ids, and of names.
+const (
+	maxID        = 128
+	maxProfileID = 64
+	maxName      = 253
+)
 
 // bounded drops an annotation that no status could hold: whoever edited it must not block the status.
-func bounded(value string) string {
-	if len(value) > maxID || !utf8.ValidString(value) {
+func bounded(value string, longest int) string {
+	if len(value) > longest || !utf8.ValidString(value) {
 		return ""
 	}
 	return value
@@ -232,7 +264,7 @@ func (r *DeviceCertificateReconciler) observeIssuer(ctx context.Context, s *scop
 	s.issuer = found
 	s.account = r.Accounts.State(found.ID)
 	s.snapshot.Issuer = plan.Issuer{
-		Found: true, Known: s.account.Known, Ready: s.account.Ready, Suspended: found.Spec.Suspend,
+		Found: true, Known: s.connected(), Ready: s.account.Ready, Suspended: found.Spec.Suspend,
 		Reason: s.account.Reason, Message: s.account.Message, Version: s.account.Version,
 	}
 	if s.cert.Spec.PrivateKey.Delivery == v1alpha1.DeliverySealed {

@@ -27,7 +27,7 @@ func (r *DeviceCertificateReconciler) unprepared(ctx context.Context, s *scope, 
 	}
 	var refusal apierrors.APIStatus
 	if !errors.As(err, &refusal) || !refusedByAPI(err) || apierrors.IsNotFound(err) {
-		s.log(r).Error(err, "preparing a purchase failed and is repeated")
+		s.log().Error(err, "preparing a purchase failed and is repeated")
 		r.memory.stumbled(s.cert.UID, r.Clock.Now())
 		return
 	}
@@ -102,10 +102,10 @@ func (p *purchase) notIssued(ctx context.Context, refusal *trustmanager.Error) {
 }
 
 // keepOpen leaves the attempt to be resolved: a certificate may have been issued.
-func (p *purchase) keepOpen(ctx context.Context, reason, message string) {
+func (p *purchase) keepOpen(ctx context.Context, message string) {
 	p.log.Info("the answer was lost; the attempt stays open until its outcome is known", "attempt", p.attempt.ID, "error", message)
 	p.r.conclude(ctx, p.scope, p.attempt.ID, func(status *v1alpha1.DeviceCertificateStatus) {
-		status.Attempt.Failure, status.Attempt.FailureReason = truncate(message), reason
+		status.Attempt.Failure = truncate(message)
 	})
 }
 
@@ -120,6 +120,8 @@ func (p *purchase) discard(ctx context.Context, certificateID, reason, message s
 	// Nobody else will: the attempt was resolved without this certificate, or cannot be put on record.
 	attempt := p.attempt.DeepCopy()
 	attempt.CertificateID = certificateID
+	ctx, cancel := context.WithTimeout(ctx, resolveBound)
+	defer cancel()
 	q := &resolution{scope: p.scope, r: p.r, attempt: attempt}
 	if err := q.settle(ctx); err != nil {
 		p.log.Error(err, "a certificate whose key was not stored could not be revoked: revoke it at the vendor", "certificateID", certificateID)
@@ -129,7 +131,7 @@ func (p *purchase) discard(ctx context.Context, certificateID, reason, message s
 
 // pendingApproval records that the vendor waits for a person.
 func (p *purchase) pendingApproval(ctx context.Context, issued *trustmanager.Issued) {
-	requestID := issued.RequestID
+	requestID := bounded(issued.RequestID, maxID)
 	if requestID == "" {
 		requestID = "unknown" // never empty: the attempt must not be taken for a lost answer
 	}
@@ -142,6 +144,7 @@ func (p *purchase) pendingApproval(ctx context.Context, issued *trustmanager.Iss
 func (p *purchase) succeeded(ctx context.Context, stored facts, warnings []certs.Finding) {
 	replaced, issued := predecessor(p.scope), identify(stored)
 	issued.FingerprintSHA256 = stored.fingerprint // sealed or not, it came from the vendor
+	stored.incomplete = append(stored.incomplete, p.incomplete...)
 	p.secret = stored
 	p.r.memory.remember(p.cert.UID, stored, p.cert.Generation, p.r.Clock.Now())
 	var remarks []string

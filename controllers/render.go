@@ -5,14 +5,17 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+	"github.com/devicecert/devicecert-operator/internal/certs"
 	"github.com/devicecert/devicecert-operator/internal/plan"
 	"github.com/devicecert/devicecert-operator/internal/tlssecret"
+	"github.com/devicecert/devicecert-operator/internal/trustmanager"
 )
 
 // render writes the Secret anew from the key and certificates already stored, in the Secret itself or in the one the spec named before.
@@ -31,6 +34,11 @@ func (r *DeviceCertificateReconciler) render(ctx context.Context, s *scope) erro
 		r.memory.distrust(s.cert.UID)
 		return fmt.Errorf("render: Secret %s changed meanwhile: %w", source, stored.Broken)
 	}
+	if stored.ChainDamaged {
+		if err := r.restoreChain(ctx, s, &stored); err != nil {
+			return r.renderRefused(ctx, s, err)
+		}
+	}
 	if stored.IssuanceHash == "" { // adopted: what it answers is what the spec asks now
 		stored.IssuanceHash = s.snapshot.IssuanceHash
 	}
@@ -40,10 +48,7 @@ func (r *DeviceCertificateReconciler) render(ctx context.Context, s *scope) erro
 	written, err := r.apply(ctx, s.cert, stored.Content, s.layout, target)
 	if err != nil {
 		if refusedByAPI(err) {
-			s.secret.Refused = "the API server would not take the Secret: " + err.Error()
-			s.snapshot.Secret = s.secret.Secret
-			r.memory.change(s.cert.UID, func(m *recollection) { m.facts.Refused = s.secret.Refused })
-			return r.report(ctx, s, plan.Decide(&s.snapshot))
+			return r.renderRefused(ctx, s, fmt.Errorf("the API server would not take the Secret: %w", err))
 		}
 		r.memory.distrust(s.cert.UID)
 		return err
@@ -53,8 +58,39 @@ func (r *DeviceCertificateReconciler) render(ctx context.Context, s *scope) erro
 			return err
 		}
 	}
+	written.incomplete = append(written.incomplete, s.incomplete...)
 	s.secret = written
 	s.snapshot.Secret = written.Secret
 	r.memory.remember(s.cert.UID, written, s.cert.Generation, s.snapshot.Now)
 	return r.report(ctx, s, plan.Decide(&s.snapshot))
+}
+
+// renderRefused reports why the Secret stays as it is. It is tried again when what was read is read anew.
+func (r *DeviceCertificateReconciler) renderRefused(ctx context.Context, s *scope, cause error) error {
+	s.secret.Refused = cause.Error()
+	s.snapshot.Secret = s.secret.Secret
+	r.memory.change(s.cert.UID, func(m *recollection) { m.facts.Refused = s.secret.Refused })
+	return r.report(ctx, s, plan.Decide(&s.snapshot))
+}
+
+// restoreChain fetches the intermediates and roots that somebody removed or edited from the vendor's inventory. That costs nothing; the key
+// and its leaf are as they were issued.
+func (r *DeviceCertificateReconciler) restoreChain(ctx context.Context, s *scope, stored *tlssecret.Stored) error {
+	leaf := stored.Bundle.Leaf
+	var page *trustmanager.SearchPage
+	err := r.Accounts.Call(ctx, s.issuer.ID, func(ctx context.Context, c *trustmanager.Client) (err error) {
+		page, err = c.Search(ctx, trustmanager.SearchQuery{SerialNumber: certs.SerialString(leaf)})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("the chain beside the certificate was changed and cannot be fetched again: %w", err)
+	}
+	for _, record := range page.Records {
+		found, err := bundleOf(record)
+		if err == nil && found.Leaf.Equal(leaf) {
+			stored.Bundle.Intermediates, stored.Bundle.Roots = found.Intermediates, found.Roots
+			return nil
+		}
+	}
+	return errors.New("the chain beside the certificate was changed and the vendor's inventory does not have it: renew the certificate, or restore the Secret from a backup")
 }

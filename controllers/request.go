@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -43,8 +44,12 @@ func (r *DeviceCertificateReconciler) newAttempt(s *scope, p plan.Plan) *v1alpha
 	if p.Action == plan.ActionRenew {
 		a.Kind = v1alpha1.AttemptRenew
 	}
+	a.RequestTimeoutSeconds = int32(max(s.account.RequestTimeout/time.Second, 1))
 	if known := predecessor(s); known != nil {
-		a.PredecessorID, a.PredecessorSerial = known.CertificateID, known.SerialNumber
+		a.PredecessorSerial = known.SerialNumber
+		if known == s.cert.Status.Issued { // any other id stood on a Secret that others may edit
+			a.PredecessorID = known.CertificateID
+		}
 	}
 	return a
 }

@@ -4,9 +4,11 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -46,14 +48,14 @@ func (q *resolution) run(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, resolveBound)
 	defer cancel()
 	stored, err := q.storedAfterAll(ctx)
-	if err == nil && stored {
+	if stored {
 		return
 	}
 	if err == nil {
 		err = q.settle(ctx)
 	}
 	if err != nil {
-		q.log(q.r).Info("the attempt cannot be resolved yet", "attempt", q.attempt.ID, "error", err.Error())
+		q.log().Info("the attempt cannot be resolved yet", "attempt", q.attempt.ID, "error", err.Error())
 		q.r.memory.stumbled(q.cert.UID, q.r.Clock.Now())
 		return
 	}
@@ -76,9 +78,11 @@ func (q *resolution) storedAfterAll(ctx context.Context) (bool, error) {
 	if live.Name == q.layout.Name {
 		q.secret = live
 	}
-	q.r.conclude(ctx, q.scope, q.attempt.ID, func(status *v1alpha1.DeviceCertificateStatus) {
+	if !q.r.conclude(ctx, q.scope, q.attempt.ID, func(status *v1alpha1.DeviceCertificateStatus) {
 		closeAsStored(status, replaced, identify(live), q.r.Clock.Now())
-	})
+	}) {
+		q.r.memory.stumbled(q.cert.UID, q.r.Clock.Now())
+	}
 	return true, nil
 }
 
@@ -87,24 +91,31 @@ func (q *resolution) settle(ctx context.Context) error {
 	id := attemptAccount(q.attempt, q.cert.Namespace)
 	state := q.r.Accounts.State(id)
 	switch {
-	case q.attempt.CertificateID != "" && !q.abandoned():
-		return q.revoke(ctx, id, state, plan.Candidate{CertificateID: q.attempt.CertificateID})
 	case q.abandoned():
-		q.reportWindow("the attempt was given up by annotation")
+		q.add(plan.Candidate{CertificateID: q.attempt.CertificateID}, v1alpha1.OrphanReported, "the attempt was given up by annotation"+byHand)
 		return nil
 	case !state.Known && q.r.issuerGone(ctx, id):
 		q.reportWindow("the issuer is gone, so the vendor could not be asked")
 		return nil
 	case !state.Known:
 		return fmt.Errorf("%s is being connected", id)
-	case state.Host != q.attempt.Host:
-		q.reportWindow(fmt.Sprintf("%s speaks to another host by now, so %s could not be asked", id, q.attempt.Host))
+	case state.Host != q.attempt.Host || !strings.HasPrefix(state.Version, q.attempt.IssuerUID+"."):
+		q.reportWindow(fmt.Sprintf("%s is another connection by now, so %s could not be asked", id, q.attempt.Host))
 		return nil
+	case q.attempt.CertificateID != "":
+		return q.revoke(ctx, id, state, plan.Candidate{CertificateID: q.attempt.CertificateID})
+	case q.r.Clock.Now().Before(q.settledAt(state)):
+		return errors.New("another process may still be storing it")
 	case !state.CanSearch:
 		q.reportWindow("the credential cannot search the inventory")
 		return nil
 	}
 	return q.search(ctx, id, state)
+}
+
+// settledAt is when the attempt can have no more effects, now that its account is known for sure.
+func (q *resolution) settledAt(state account.State) time.Time {
+	return q.r.memory.seenSince(q.cert.UID, q.attempt.ID, q.r.Clock.Now()).Add(settlingTime(q.attempt, state))
 }
 
 // abandoned tells whether the user gave the attempt up.
@@ -134,7 +145,7 @@ func (q *resolution) search(ctx context.Context, id account.ID, state account.St
 	if kin.attempting {
 		policy = v1alpha1.OrphansReport // another object's answer may be on its way: nothing found is surely ours
 	}
-	verdict := plan.Judge(q.attempt, q.attempt.StartedAt.Add(state.RequestTimeout), policy, kin.candidates(q.attempt, records))
+	verdict := plan.Judge(q.attempt, q.attempt.StartedAt.Add(settlingTime(q.attempt, state)-state.InventoryLag), policy, kin.candidates(q.attempt, records))
 	for _, c := range verdict.Revoke {
 		if err := q.revoke(ctx, id, state, c); err != nil {
 			return err
@@ -149,7 +160,7 @@ func (q *resolution) search(ctx context.Context, id account.ID, state account.St
 // revoke revokes a certificate that is proven ours. A vendor that fails to answer is an error, so that the attempt stays open and the
 // revocation is repeated; a vendor that refuses is on record.
 func (q *resolution) revoke(ctx context.Context, id account.ID, state account.State, c plan.Candidate) error {
-	if !state.Known && q.r.issuerGone(ctx, id) || state.Known && !state.CanRevoke {
+	if !state.CanRevoke {
 		q.add(c, v1alpha1.OrphanReported, "the credential cannot revoke: revoke it at the vendor, then acknowledge it")
 		return nil
 	}
@@ -189,8 +200,11 @@ func (q *resolution) add(c plan.Candidate, outcome v1alpha1.OrphanOutcome, messa
 
 // reportWindow notes that a certificate may exist that could not be looked for.
 func (q *resolution) reportWindow(why string) {
-	q.add(plan.Candidate{}, v1alpha1.OrphanReported, why+": search the vendor's inventory for this profile, name and time, revoke what nobody uses, then acknowledge it")
+	q.add(plan.Candidate{}, v1alpha1.OrphanReported, why+byHand)
 }
+
+// byHand is what a person can do about a certificate that may exist.
+const byHand = ": search the vendor's inventory for this profile, name and time, revoke what nobody uses, then acknowledge it"
 
 // close puts the outcome on record and lets the object go on.
 func (q *resolution) close(ctx context.Context) {
@@ -201,6 +215,9 @@ func (q *resolution) close(ctx context.Context) {
 	f.message = q.attempt.Failure
 	if f.message == "" {
 		f.message = "the answer to the last request was lost"
+	}
+	if len(q.orphans) == 0 && q.attempt.FailureReason != "" {
+		q.reportWindow("a certificate was issued, but the inventory does not show it") // an answer did come
 	}
 	if len(q.orphans) == 0 {
 		f.message += "; the vendor has issued nothing"
@@ -223,7 +240,7 @@ func (q *resolution) close(ctx context.Context) {
 // tell logs what was found: the log outlives the object.
 func (q *resolution) tell() {
 	for _, o := range q.orphans {
-		q.log(q.r).Info("orphaned certificate", "attempt", o.AttemptID, "certificateID", o.CertificateID, "serial", o.SerialNumber,
+		q.log().Info("orphaned certificate", "attempt", o.AttemptID, "certificateID", o.CertificateID, "serial", o.SerialNumber,
 			"profile", o.ProfileID, "commonName", o.CommonName, "outcome", o.Outcome, "message", o.Message)
 	}
 }
@@ -250,19 +267,16 @@ type kin struct {
 	attempting bool
 }
 
-// kin gathers them from every DeviceCertificate of the profile, and from the Secrets of those that ask for the same name: a status can be
-// lost, a Secret says what it holds.
+// kin gathers them, live, from the status of every DeviceCertificate, and from the Secrets of those that ask for the same name: a status
+// can be lost, a Secret says what it holds.
 func (q *resolution) kin(ctx context.Context) (kin, error) {
 	var k kin
 	list := &v1alpha1.DeviceCertificateList{}
-	if err := q.r.Client.List(ctx, list); err != nil {
-		return k, fmt.Errorf("list the certificates of the profile: %w", err)
+	if err := q.r.Reader.List(ctx, list); err != nil {
+		return k, fmt.Errorf("list the certificates: %w", err)
 	}
 	for i := range list.Items {
 		c := &list.Items[i]
-		if c.Spec.EnrollmentProfileID != q.attempt.ProfileID && c.Status.Attempt == nil {
-			continue
-		}
 		k.addStatus(&c.Status)
 		if c.UID == q.cert.UID {
 			continue
@@ -283,6 +297,9 @@ func (q *resolution) kin(ctx context.Context) (kin, error) {
 
 func (k *kin) addStatus(status *v1alpha1.DeviceCertificateStatus) {
 	k.serials, k.ids = append(k.serials, status.SerialNumber), append(k.ids, status.CertificateID)
+	if status.Issued != nil {
+		k.serials, k.ids = append(k.serials, status.Issued.SerialNumber), append(k.ids, status.Issued.CertificateID)
+	}
 	for _, s := range status.Superseded {
 		k.serials, k.ids = append(k.serials, s.SerialNumber), append(k.ids, s.CertificateID)
 	}
@@ -339,7 +356,18 @@ func (r *DeviceCertificateReconciler) inventory(ctx context.Context, id account.
 		})
 		return page, err
 	}
-	return trustmanager.SearchAll(ctx, search, trustmanager.SearchQuery{ProfileID: attempt.ProfileID, CommonName: attempt.CommonName}, maxInventory)
+	names := []string{cmp.Or(attempt.CommonName, attempt.DeviceID)}
+	if attempt.DeviceID != "" && !strings.EqualFold(attempt.DeviceID, names[0]) {
+		names = append(names, attempt.DeviceID) // profiles may make it the common name
+	}
+	for _, name := range names {
+		found, more, err := trustmanager.SearchAll(ctx, search, trustmanager.SearchQuery{ProfileID: attempt.ProfileID, CommonName: name}, maxInventory)
+		if err != nil {
+			return nil, false, err
+		}
+		records, truncated = append(records, found...), truncated || more
+	}
+	return records, truncated, nil
 }
 
 // leafFromInventory fetches a certificate that came inside a sealed bundle alone. The bundle exists nowhere else, so it is looked for
@@ -350,12 +378,13 @@ func (r *DeviceCertificateReconciler) leafFromInventory(ctx context.Context, att
 	for delay := time.Second; ; delay = min(2*delay, time.Minute) {
 		records, _, err := r.inventory(ctx, id, attempt)
 		for _, record := range records {
-			if record.ID == certificateID {
+			if record.ID == certificateID && certificateID != "" {
 				return bundleOf(record)
 			}
 		}
-		if r.Clock.Now().After(end) {
-			return certs.Bundle{}, fmt.Errorf("the answer held no certificate, and the inventory does not show %s: use format %s (%w)", certificateID, v1alpha1.FormatCertEncryptedKeyOnly, err)
+		refusal, ok := trustmanager.AsError(err)
+		if certificateID == "" || ok && refusal.HTTPStatus == 403 || r.Clock.Now().After(end) {
+			return certs.Bundle{}, fmt.Errorf("the answer held no certificate, and the inventory does not show it: use format %s", v1alpha1.FormatCertEncryptedKeyOnly)
 		}
 		<-r.Clock.After(delay)
 	}

@@ -27,7 +27,7 @@ func (r *DeviceCertificateReconciler) revokeDue(ctx context.Context, s *scope) {
 	for i := range due {
 		refused, err := r.revokePredecessor(ctx, s.cert, &due[i])
 		if err != nil {
-			s.log(r).Info("a predecessor cannot be revoked yet", "serial", due[i].SerialNumber, "error", err.Error())
+			s.log().Info("a predecessor cannot be revoked yet", "serial", due[i].SerialNumber, "error", err.Error())
 			r.memory.stumbled(s.cert.UID, r.Clock.Now())
 			return
 		}
@@ -60,19 +60,19 @@ func (r *DeviceCertificateReconciler) revokePredecessor(ctx context.Context, c *
 	if id.Kind == v1alpha1.KindClusterDeviceIssuer {
 		id.Namespace = ""
 	}
-	const byHand = "; revoke it at the vendor"
+	const atVendor = "; revoke it at the vendor"
 	if p.FingerprintSHA256 == "" {
-		return "nothing proves that it is ours, because its private key was not seen here" + byHand, nil
+		return "nothing proves that it is ours, because its private key was not seen here" + atVendor, nil
 	}
 	switch state := r.Accounts.State(id); {
 	case !state.Known && !r.issuerGone(ctx, id):
 		return "", fmt.Errorf("%s is being connected", id)
 	case !state.Known:
-		return "its issuer " + id.String() + " is gone" + byHand, nil
+		return "its issuer " + id.String() + " is gone" + atVendor, nil
 	case p.Host != "" && state.Host != p.Host:
-		return "its issuer " + id.String() + " speaks to another host by now" + byHand, nil
+		return "its issuer " + id.String() + " speaks to another host by now" + atVendor, nil
 	case !state.CanSearch || !state.CanRevoke:
-		return "the credential cannot search and revoke" + byHand, nil
+		return "the credential cannot search and revoke" + atVendor, nil
 	}
 	var page *trustmanager.SearchPage
 	err = r.Accounts.Call(ctx, id, func(ctx context.Context, client *trustmanager.Client) (err error) {
@@ -84,7 +84,7 @@ func (r *DeviceCertificateReconciler) revokePredecessor(ctx context.Context, c *
 	}
 	record, ok := confirm(page.Records, p)
 	if !ok {
-		return "the inventory does not confirm that it is ours" + byHand, nil
+		return "the inventory does not confirm that it is ours" + atVendor, nil
 	}
 	if strings.EqualFold(record.Status, "REVOKED") {
 		return "", nil
@@ -99,7 +99,7 @@ func (r *DeviceCertificateReconciler) revokePredecessor(ctx context.Context, c *
 	case err == nil, ok && refusal.AlreadyRevoked():
 		return "", nil
 	case ok && refusesForGood(refusal):
-		return "the vendor refused to revoke it (" + refusal.Error() + ")" + byHand, nil
+		return "the vendor refused to revoke it (" + refusal.Error() + ")" + atVendor, nil
 	}
 	return "", fmt.Errorf("revoke certificate %s: %w", p.SerialNumber, err)
 }

@@ -41,7 +41,7 @@ func (r *DeviceCertificateReconciler) report(ctx context.Context, s *scope, p pl
 // fenced, and repeated on the live object as long as the attempt is still the one that the flight began with; another process that
 // resolved it has the last word. It answers whether the outcome is on record.
 func (r *DeviceCertificateReconciler) conclude(ctx context.Context, s *scope, attemptID string, edit func(*v1alpha1.DeviceCertificateStatus)) bool {
-	ctx, cancel := context.WithTimeout(ctx, reportBound)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reportBound)
 	defer cancel()
 	var bare bool // without the description of the Secret, which the API server would not have
 	for delay := firstStoreDelay; ; delay = min(2*delay, longestStoreDelay) {
@@ -74,7 +74,7 @@ func (r *DeviceCertificateReconciler) conclude(ctx context.Context, s *scope, at
 		}
 		select {
 		case <-ctx.Done():
-			s.log(r).Error(err, "reporting an outcome failed; the attempt will be resolved again", "attempt", attemptID)
+			s.log().Error(err, "reporting an outcome failed; the attempt will be resolved again", "attempt", attemptID)
 			return false
 		case <-r.Clock.After(delay):
 		}
@@ -95,7 +95,7 @@ func (s *scope) refresh(r *DeviceCertificateReconciler) {
 	s.snapshot.SettlesAt = s.snapshot.Now.Add(storeBound)
 	s.account = r.Accounts.State(s.issuer.ID)
 	i := &s.snapshot.Issuer
-	i.Known, i.Ready, i.Reason, i.Message, i.Version = s.account.Known, s.account.Ready, s.account.Reason, s.account.Message, s.account.Version
+	i.Known, i.Ready, i.Reason, i.Message, i.Version = s.connected(), s.account.Ready, s.account.Reason, s.account.Message, s.account.Version
 }
 
 // openAttemptID is the id of the open attempt, or empty.
@@ -149,7 +149,7 @@ func (s *scope) applyConditions(p plan.Plan) {
 			apimeta.RemoveStatusCondition(&status.Conditions, kind)
 		}
 	}
-	s.setOrRemove(v1alpha1.ConditionOutputsIncomplete, v1alpha1.ReasonCredentialMissing, append(slices.Clone(s.incomplete), s.secret.incomplete...))
+	s.setOrRemove(v1alpha1.ConditionOutputsIncomplete, v1alpha1.ReasonCredentialMissing, slices.Clone(s.secret.incomplete))
 	slices.SortStableFunc(status.Conditions, func(a, b metav1.Condition) int { return strings.Compare(a.Type, b.Type) })
 }
 
@@ -181,8 +181,10 @@ func closeAsStored(status *v1alpha1.DeviceCertificateStatus, replaced, issued *v
 	if status.Attempt != nil && plan.Unscheduled(status.Attempt.Reason) {
 		status.Replacements = plan.CountReplacement(status.Replacements, *timeOf(now))
 	}
-	status.Attempt, status.Failures, status.Issued = nil, nil, issued
+	// A pair that was swapped in the Secret is what was replaced there; what had been issued for it is replaced as well.
+	status.Superseded = superseded(status.Superseded, status.Issued, now)
 	status.Superseded = superseded(status.Superseded, replaced, now)
+	status.Attempt, status.Failures, status.Issued = nil, nil, issued
 }
 
 // superseded adds what was replaced to the list of earlier certificates, newest first, and drops those that have expired.

@@ -27,6 +27,9 @@ const (
 	fieldOwner = client.FieldOwner("devicecert-operator")
 	// absentVersion, as a resourceVersion, lets an apply create the Secret and conflicts when there is one.
 	absentVersion = "1"
+	// callBound is the longest one call to the API server may take while a key waits to be stored: a connection that hangs must not
+	// hold it for good.
+	callBound = 30 * time.Second
 	// refusalBound is how long a definite refusal is borne before the certificate is given up: long enough for a person to mend RBAC,
 	// quota or a policy.
 	refusalBound = 10 * time.Minute
@@ -36,7 +39,7 @@ const (
 )
 
 var (
-	errOvertaken = errors.New("another process has resolved this attempt")
+	errOvertaken = errors.New("the Secret was taken by somebody else, or another process has resolved this attempt")
 	errTampered  = errors.New("something changes the Secret while it is written (an admission webhook?), so that key and certificate cannot be used")
 )
 
@@ -86,11 +89,13 @@ func (p *purchase) retarget(ctx context.Context, target facts, waited time.Durat
 		return target, nil // unreadable now: try again as before
 	}
 	mine := live.AttemptID == p.attempt.ID
-	if live.State == plan.SecretForeign || live.State != plan.SecretAbsent && !mine && live.AttemptID != p.secret.AttemptID {
+	if live.State == plan.SecretForeign || live.AttemptID != "" && !mine && live.AttemptID != p.secret.AttemptID {
 		return facts{}, errOvertaken
 	}
 	if waited > storeBound && !mine {
 		cert := &v1alpha1.DeviceCertificate{}
+		ctx, cancel := context.WithTimeout(ctx, callBound)
+		defer cancel()
 		err := p.r.Reader.Get(ctx, p.key(), cert)
 		gone := apierrors.IsNotFound(err) || err == nil && cert.UID != p.cert.UID
 		if gone || err == nil && (cert.Status.Attempt == nil || cert.Status.Attempt.ID != p.attempt.ID) {
@@ -107,6 +112,8 @@ func (r *DeviceCertificateReconciler) apply(ctx context.Context, c *v1alpha1.Dev
 		return facts{}, fmt.Errorf("render Secret %s: %w", layout.Name, err)
 	}
 	fence(ac, target.uid, target.resourceVersion)
+	ctx, cancel := context.WithTimeout(ctx, callBound)
+	defer cancel()
 	if err := r.Client.Apply(ctx, ac, fieldOwner, client.ForceOwnership); err != nil {
 		return facts{}, fmt.Errorf("apply Secret %s: %w", layout.Name, err)
 	}

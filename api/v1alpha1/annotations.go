@@ -45,6 +45,8 @@ const (
 	AnnotationContentDigest = "devicecert.io/content-digest"
 	// AnnotationFingerprint is the SHA-256 of the leaf that was issued for the Secret: a swapped pair shows.
 	AnnotationFingerprint = "devicecert.io/fingerprint-sha256"
+	// AnnotationChainDigest is the SHA-256 of the other certificates that came with it: a damaged chain shows.
+	AnnotationChainDigest = "devicecert.io/chain-sha256"
 	// AnnotationSealedDigest is the SHA-256 of the sealed payload that was issued for it.
 	AnnotationSealedDigest = "devicecert.io/sealed-sha256"
 	// AnnotationHandledRenewRequest is the renew request that was handled when it was stored.

@@ -31,8 +31,12 @@ const (
 	ReasonStored = "Stored"
 	// ReasonIssuing: a first certificate is being bought.
 	ReasonIssuing = "Issuing"
+	// ReasonRendering: the Secret is being written anew from the key it holds.
+	ReasonRendering = "Rendering"
 	// ReasonRenewing: a successor is being bought.
 	ReasonRenewing = "Renewing"
+	// ReasonRenewRequested: a successor is being bought because the user asked for it.
+	ReasonRenewRequested = "RenewRequested"
 	// ReasonOutOfDate: the spec asks for another certificate than the one stored.
 	ReasonOutOfDate = "OutOfDate"
 	// ReasonExpired: the certificate in the Secret has expired.

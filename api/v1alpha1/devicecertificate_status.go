@@ -219,6 +219,11 @@ type Attempt struct {
 	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000 && self.getFullYear() <= 9999",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
 	// +required
 	StartedAt metav1.Time `json:"startedAt,omitzero"`
+	// requestTimeoutSeconds is the deadline of the request: as long as it may still have effects.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=3600
+	// +optional
+	RequestTimeoutSeconds int32 `json:"requestTimeoutSeconds,omitempty"`
 	// requestID is the vendor's id of a request that waits for approval. Such an attempt ends by devicecert.io/abandon-attempt alone.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128

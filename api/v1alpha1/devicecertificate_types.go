@@ -253,3 +253,11 @@ type RevocationReason string
 
 // ReasonCessationOfOperation is the default revocation reason.
 const ReasonCessationOfOperation RevocationReason = "cessation_of_operation"
+
+// RevocationReasons are all of them.
+func RevocationReasons() []RevocationReason {
+	return []RevocationReason{
+		"unspecified", "key_compromise", "affiliation_changed", "suspended", ReasonCessationOfOperation, "certificate_hold",
+		"privilege_withdrawn", "aa_compromise",
+	}
+}

@@ -163,8 +163,8 @@ type OrphanPolicySpec struct {
 	// +kubebuilder:default=Report
 	// +optional
 	Policy OrphanPolicy `json:"policy,omitempty"`
-	// markerAttribute is a device attribute of the profile that carries the attempt's id to the vendor, as proof of who asked;
-	// at most 128 characters, without control characters. Default: none, and only ids the operator received are proof.
+	// markerAttribute is a certificate attribute of the profile, such as subject.organization_unit or san.dns_name, that carries the
+	// attempt's id into the certificate, as proof of who asked; at most 128 characters, without control characters. Default: none, and only ids the operator received are proof.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:XValidation:rule="!self.matches('[\\\\pC\\u2028\\u2029]|^ | $')",message="markerAttribute must not contain control or invisible characters, nor begin or end with a space: copy it from the profile's enrollment specification"

@@ -5,7 +5,10 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -49,6 +52,9 @@ func run(ctx context.Context, o options) error {
 	return nil
 }
 
+// reconcileGrace is how long reconciles under way may take to end. Certificates on their way have the whole --shutdown-timeout.
+const reconcileGrace = 10 * time.Second
+
 func newManager(o options) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
@@ -63,12 +69,12 @@ func newManager(o options) (ctrl.Manager, error) {
 	restConfig.UserAgent = userAgent()
 	// The API server warns that the rehearsal's placeholder is no key pair.
 	restConfig.WarningHandler = rest.NoWarnings{}
-	grace := o.shutdownTimeout
+	grace := min(o.shutdownTimeout, reconcileGrace)
 	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
 		Scheme:                  scheme,
 		Cache:                   cacheOptions(o),
 		LeaderElection:          o.leaderElect,
-		LeaderElectionID:        "devicecert-operator",
+		LeaderElectionID:        leaseName(o),
 		LeaderElectionNamespace: leaseNamespace(o),
 		// Releasing the lease early would let a successor start while answers are still on their way to be stored.
 		LeaderElectionReleaseOnCancel: false,
@@ -137,6 +143,17 @@ func setup(ctx context.Context, mgr ctrl.Manager, o options, flights *controller
 		return fmt.Errorf("set up the issuer controllers: %w", err)
 	}
 	return nil
+}
+
+// leaseName is one for each share of the work: instances that serve different issuers or namespaces do not compete.
+func leaseName(o options) string {
+	const name = "devicecert-operator"
+	share := o.issuers.String() + "|" + strings.Join(o.namespaces, ",")
+	if share == "|" {
+		return name
+	}
+	sum := sha256.Sum256([]byte(share))
+	return fmt.Sprintf("%s-%x", name, sum[:4])
 }
 
 // leaseNamespace is where replicas elect their leader; empty lets controller-runtime find the pod's own.

@@ -24,6 +24,10 @@ func Conditions(s *Snapshot, p Plan) []metav1.Condition {
 	if ready {
 		c.add(v1alpha1.ConditionReady, metav1.ConditionTrue, reason, message)
 		c.addIf(p.Failing, v1alpha1.ConditionRenewalFailing, p)
+		if f := s.Certificate.Status.Failures; !p.Failing && f != nil && f.Count > 0 && p.CallsVendor() {
+			// The next try is under way and has not succeeded yet.
+			c.addIf(true, v1alpha1.ConditionRenewalFailing, recorded(f))
+		}
 	} else {
 		c.add(v1alpha1.ConditionReady, metav1.ConditionFalse, reason, message)
 		c.addIf(works(p), v1alpha1.ConditionReconciling, p)

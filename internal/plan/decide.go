@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+	"github.com/devicecert/devicecert-operator/internal/certs"
 	"github.com/devicecert/devicecert-operator/internal/renewal"
 )
 
@@ -199,6 +200,7 @@ func needRenewal(s *Snapshot, source Secret) (Plan, bool) {
 	due, automatic := RenewalTime(s.Certificate, source)
 	switch {
 	case renewRequested(s.Certificate, source):
+		p.Reason = v1alpha1.ReasonRenewRequested
 		p.Message = "the certificate is being renewed, as " + v1alpha1.AnnotationRenewRequestedAt + " asks"
 	case automatic && !s.Now.Before(due):
 	case expired:
@@ -215,15 +217,15 @@ func needRenewal(s *Snapshot, source Secret) (Plan, bool) {
 	}
 	if renewalHopeless(s, source) {
 		p.Action = ActionEnroll
-		p.Message += "; the vendor refuses to renew it, so a new one is enrolled"
+		p.Message += "; it cannot be renewed any more, so a new one is enrolled"
 	}
 	return p, true
 }
 
-// renewalHopeless tells whether to enroll instead of renewing: there is nothing to renew by, the vendor refuses and little time is
+// renewalHopeless tells whether to enroll instead of renewing: nothing proves that the certificate is ours to renew, the vendor refuses and little time is
 // left, or it refuses to renew a certificate whose renewal was lost, which may have happened already.
 func renewalHopeless(s *Snapshot, source Secret) bool {
-	if source.CertificateID == "" && source.Serial == "" {
+	if source.Unproven || source.CertificateID == "" && source.Serial == "" {
 		return true
 	}
 	f := s.Certificate.Status.Failures
@@ -255,7 +257,7 @@ func RenewalTime(c *v1alpha1.DeviceCertificate, stored Secret) (time.Time, bool)
 func renewRequested(c *v1alpha1.DeviceCertificate, stored Secret) bool {
 	v := c.Annotations[v1alpha1.AnnotationRenewRequestedAt]
 	at, err := time.Parse(time.RFC3339, v)
-	if err != nil || v == stored.HandledRenewRequest || v == c.Status.LastHandledRenewRequest {
+	if err != nil || !isTime(v) || v == stored.HandledRenewRequest || v == c.Status.LastHandledRenewRequest {
 		return false
 	}
 	return at.After(stored.IssuedAt)
@@ -265,13 +267,10 @@ func render(s *Snapshot) (Plan, bool) {
 	if s.Secret.State == SecretOurs && s.Secret.Broken == "" && s.Secret.InSync {
 		return Plan{}, false
 	}
-	if s.Problem != nil {
-		return Plan{Action: ActionBlock, Reason: s.Problem.Reason, Message: s.Problem.Message, Due: earliest(lookAgain(s), s.Now.Add(reread))}, true
-	}
 	if s.Secret.Refused != "" {
 		return Plan{Action: ActionBlock, Reason: v1alpha1.ReasonSecretRefused, Message: s.Secret.Refused, Due: earliest(lookAgain(s), s.Now.Add(reread))}, true
 	}
-	return Plan{Action: ActionRender, Reason: v1alpha1.ReasonStored, Message: "the Secret is being brought in line with the spec", Due: lookAgain(s)}, true
+	return Plan{Action: ActionRender, Reason: v1alpha1.ReasonRendering, Message: "the Secret is being brought in line with the spec", Due: lookAgain(s)}, true
 }
 
 func idle(s *Snapshot) Plan {
@@ -288,15 +287,16 @@ func held(s *Snapshot) Secret {
 
 // revokedOrphan tells whether the stored certificate is one that was revoked as an orphan while a slow process still stored it.
 func revokedOrphan(s *Snapshot, stored Secret) bool {
-	return stored.CertificateID != "" && slices.ContainsFunc(s.Certificate.Status.Orphans, func(o v1alpha1.Orphan) bool {
-		return o.CertificateID == stored.CertificateID && o.Outcome == v1alpha1.OrphanRevoked
+	return slices.ContainsFunc(s.Certificate.Status.Orphans, func(o v1alpha1.Orphan) bool {
+		same := o.CertificateID != "" && o.CertificateID == stored.CertificateID || certs.SameSerial(o.SerialNumber, stored.Serial)
+		return same && o.Outcome == v1alpha1.OrphanRevoked
 	})
 }
 
 // revokeWanted tells whether the user wants the stored certificate revoked, and so replaced first.
 func revokeWanted(s *Snapshot, stored Secret) bool {
 	request, ok := RevokeRequested(s.Certificate)
-	return ok && stored.Serial != "" && request.Serial == stored.Serial
+	return ok && certs.SameSerial(request.Serial, stored.Serial)
 }
 
 // outOfDate tells whether the spec asks for another certificate. A hash of another version says nothing and never issues.

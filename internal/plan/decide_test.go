@@ -163,16 +163,16 @@ func TestWhatDoesNotCostACertificate(t *testing.T) {
 		},
 		{name: "a wiped status", snapshot: stored(func(s *Snapshot) { s.Certificate.Status = v1alpha1.DeviceCertificateStatus{} }),
 			action: ActionNone, reason: v1alpha1.ReasonStored, after: untilRenewal(stored())},
-		{name: "outputs, labels, passwords", snapshot: stored(outOfSync), action: ActionRender, reason: v1alpha1.ReasonStored, after: untilRenewal(stored())},
-		{name: "a new Secret name", snapshot: stored(renamed), action: ActionRender, reason: v1alpha1.ReasonStored, after: untilRenewal(stored())},
-		{name: "adoption", snapshot: stored(adoptable), action: ActionRender, reason: v1alpha1.ReasonStored, after: untilRenewal(stored())},
+		{name: "outputs, labels, passwords", snapshot: stored(outOfSync), action: ActionRender, reason: v1alpha1.ReasonRendering, after: untilRenewal(stored())},
+		{name: "a new Secret name", snapshot: stored(renamed), action: ActionRender, reason: v1alpha1.ReasonRendering, after: untilRenewal(stored())},
+		{name: "adoption", snapshot: stored(adoptable), action: ActionRender, reason: v1alpha1.ReasonRendering, after: untilRenewal(stored())},
 		{
 			name: "a new Secret name whose Secret is broken", snapshot: stored(renamed, func(s *Snapshot) { s.Secret = pair("gateway-17-tls"); broken(s) }),
-			action: ActionRender, reason: v1alpha1.ReasonStored, after: untilRenewal(stored()),
+			action: ActionRender, reason: v1alpha1.ReasonRendering, after: untilRenewal(stored()),
 		},
 		{
-			name: "outputs with a missing password", snapshot: stored(outOfSync, problem),
-			action: ActionBlock, reason: v1alpha1.ReasonInvalidSpec, after: reread, says: "not RSA",
+			name: "outputs while the encryption certificate is missing", snapshot: stored(outOfSync, problem),
+			action: ActionRender, reason: v1alpha1.ReasonRendering, after: untilRenewal(stored()),
 		},
 		{
 			name: "outputs the API server refuses", snapshot: stored(refusedSecret),
@@ -209,6 +209,7 @@ func TestWhenACertificateIsRenewed(t *testing.T) {
 		return d
 	}
 	renewed := decision{action: ActionRenew, reason: v1alpha1.ReasonRenewing}
+	asked := decision{action: ActionRenew, reason: v1alpha1.ReasonRenewRequested}
 	checkAll(t, []decision{
 		row(renewed, "due", stored(due)),
 		row(renewed, "a second after it became due", stored(func(s *Snapshot) { s.Now = now.Add(untilRenewal(s)) })),
@@ -219,10 +220,10 @@ func TestWhenACertificateIsRenewed(t *testing.T) {
 		row(decision{action: ActionNone, reason: v1alpha1.ReasonStored, after: 10 * day}, "due under Disabled", stored(due, renewalDisabled)),
 		row(decision{action: ActionBlock, reason: v1alpha1.ReasonExpired, says: v1alpha1.AnnotationRenewRequestedAt}, "expired under Disabled", stored(expired, renewalDisabled)),
 		row(decision{action: ActionBlock, reason: v1alpha1.ReasonExpired, says: "Disabled"}, "expired under Disabled without an issuer", stored(expired, renewalDisabled, issuerMissing)),
-		row(renewed, "asked for", stored(ask(now))),
-		row(renewed, "asked for under Disabled", stored(ask(now), renewalDisabled)),
+		row(asked, "asked for", stored(ask(now))),
+		row(asked, "asked for under Disabled", stored(ask(now), renewalDisabled)),
 		row(decision{action: ActionRenew, reason: v1alpha1.ReasonExpired}, "asked for under Disabled after it expired", stored(expired, ask(now), renewalDisabled)),
-		row(renewed, "asked for in the far future, once", stored(ask(now.AddDate(900, 0, 0)))),
+		row(asked, "asked for in the far future, once", stored(ask(now.AddDate(900, 0, 0)))),
 		row(idle, "asked for in the far future, and handled", stored(ask(now.AddDate(900, 0, 0)), handledBySecret)),
 		row(idle, "asked for before it was issued", stored(ask(now.Add(-31*day)))),
 		row(idle, "asked for in the second it was issued", stored(ask(now.Add(-30*day)))),

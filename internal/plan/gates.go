@@ -61,18 +61,27 @@ func backoffGate(s *Snapshot, want Plan) (Plan, bool) {
 	if f == nil || f.NextTime == nil || !s.Now.Before(f.NextTime.Time) || mended(s, f, want) {
 		return Plan{}, false
 	}
-	p := Plan{Action: ActionWait, Reason: cmp.Or(f.Reason, v1alpha1.ReasonBackingOff), Message: cmp.Or(f.Message, "the last attempt failed"), Due: f.NextTime.Time, Failing: true}
+	p := recorded(f)
+	p.Due = f.NextTime.Time
 	if f.Terminal {
 		p.Action = ActionBlock
 	}
 	return p, true
 }
 
-// Unscheduled tells whether a purchase of this reason is neither the first nor a renewal: something took the certificate away, or asks
-// for another.
+// recorded is the wait that a failure on record stands for.
+func recorded(f *v1alpha1.Failures) Plan {
+	return Plan{
+		Action: ActionWait, Reason: cmp.Or(f.Reason, v1alpha1.ReasonBackingOff), Message: cmp.Or(f.Message, "the last attempt failed"), Failing: true,
+	}
+}
+
+// Unscheduled tells whether a purchase of this reason is neither the first nor a renewal that was due: something took the certificate
+// away, or asks for another.
 func Unscheduled(reason string) bool {
 	switch reason {
-	case v1alpha1.ReasonSecretMissing, v1alpha1.ReasonSecretBroken, v1alpha1.ReasonOutOfDate, v1alpha1.ReasonRevoked:
+	case v1alpha1.ReasonSecretMissing, v1alpha1.ReasonSecretBroken, v1alpha1.ReasonOutOfDate, v1alpha1.ReasonRevoked,
+		v1alpha1.ReasonRenewRequested:
 		return true
 	default:
 		return false
@@ -135,9 +144,15 @@ func mended(s *Snapshot, f *v1alpha1.Failures, want Plan) bool {
 		f.NextTime.After(s.Now.Add(longestWait))
 }
 
+// isTime tells whether an annotation is a time as people and tools write it.
+func isTime(v string) bool {
+	const longest = 40 // with nanoseconds and a zone; fractions without end also parse
+	_, err := time.Parse(time.RFC3339, v)
+	return err == nil && len(v) <= longest
+}
+
 // RetryRequested tells whether the user asks for a retry that was not made yet. A value that is not a time asks for nothing.
 func RetryRequested(c *v1alpha1.DeviceCertificate) bool {
 	v := c.Annotations[v1alpha1.AnnotationRetryRequestedAt]
-	_, err := time.Parse(time.RFC3339, v)
-	return err == nil && v != c.Status.LastHandledRetryRequest
+	return isTime(v) && v != c.Status.LastHandledRetryRequest
 }

@@ -5,10 +5,12 @@ package plan
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+	"github.com/devicecert/devicecert-operator/internal/certs"
 )
 
 // RevokeRequest is what the user asks for by annotation: a certificate of this object is replaced, then revoked.
@@ -17,13 +19,14 @@ type RevokeRequest struct {
 	Reason v1alpha1.RevocationReason
 }
 
-// RevokeRequested reads devicecert.io/revoke-requested, "<serial>/<reason>". A request without a reason gets the one of the spec.
+// RevokeRequested reads devicecert.io/revoke-requested, "<serial>/<reason>". Without a reason that the vendor knows it gets the one of the spec.
 func RevokeRequested(c *v1alpha1.DeviceCertificate) (RevokeRequest, bool) {
-	serial, reason, _ := strings.Cut(c.Annotations[v1alpha1.AnnotationRevokeRequested], "/")
-	return RevokeRequest{
-		Serial: strings.ToUpper(serial),
-		Reason: cmp.Or(v1alpha1.RevocationReason(reason), c.Spec.Revocation.Reason, v1alpha1.ReasonCessationOfOperation),
-	}, serial != ""
+	serial, word, _ := strings.Cut(c.Annotations[v1alpha1.AnnotationRevokeRequested], "/")
+	reason := v1alpha1.RevocationReason(word)
+	if !slices.Contains(v1alpha1.RevocationReasons(), reason) {
+		reason = cmp.Or(c.Spec.Revocation.Reason, v1alpha1.ReasonCessationOfOperation)
+	}
+	return RevokeRequest{Serial: serial, Reason: reason}, serial != ""
 }
 
 // DueRevocations are the predecessors to be revoked now, oldest last, and when the next one is due; zero for never. A predecessor is due
@@ -37,7 +40,7 @@ func DueRevocations(s *Snapshot) (due []v1alpha1.SupersededCertificate, next tim
 		switch {
 		case predecessor.RevocationFailure != "" || !s.Now.Before(predecessor.NotAfter.Time):
 			continue
-		case requested && predecessor.SerialNumber == request.Serial:
+		case requested && certs.SameSerial(predecessor.SerialNumber, request.Serial):
 			at = s.Now
 		case policy.OnSupersede != v1alpha1.RevocationRevoke:
 			continue
@@ -55,7 +58,7 @@ func DueRevocations(s *Snapshot) (due []v1alpha1.SupersededCertificate, next tim
 
 // RevocationReason is the reason a predecessor is revoked for.
 func RevocationReason(c *v1alpha1.DeviceCertificate, serial string) v1alpha1.RevocationReason {
-	if request, ok := RevokeRequested(c); ok && request.Serial == serial {
+	if request, ok := RevokeRequested(c); ok && certs.SameSerial(request.Serial, serial) {
 		return request.Reason
 	}
 	return cmp.Or(c.Spec.Revocation.Reason, v1alpha1.ReasonCessationOfOperation)

@@ -65,6 +65,9 @@ type Secret struct {
 	Serial, CertificateID         string
 	AttemptID, IssuanceHash       string
 	HandledRenewRequest           string
+	// Unproven: nothing shows that the certificate is ours to renew, neither the private key beside it nor what was received from the
+	// vendor.
+	Unproven bool
 }
 
 // Lifetime of the certificate in the Secret.

@@ -37,17 +37,16 @@ type Verdict struct {
 	Report []Candidate
 }
 
-// Judge picks the candidates that the attempt may have bought, and divides them by proof. Proven are: a certificate id that the vendor
-// gave us, the attempt's id in the leaf, and, where the issuer's owner declared this operator the only enroller (policy Revoke), a
+// Judge picks the candidates that the attempt may have bought, and divides them by proof. Proven are: one that
+// carries the attempt's id and, where the issuer's owner declared this operator the only enroller (policy Revoke), a
 // single candidate that agrees with the attempt in everything. Names alone prove nothing: two clusters may run from the same YAML.
 func Judge(attempt *v1alpha1.Attempt, deadline time.Time, policy v1alpha1.OrphanPolicy, candidates []Candidate) Verdict {
 	var v Verdict
 	var agreeing int
 	for _, c := range candidates {
-		known := attempt.CertificateID != "" && c.CertificateID == attempt.CertificateID
 		switch {
-		case c.Revoked || c.Accounted && !known:
-		case known || c.Marked:
+		case c.Revoked || c.Accounted:
+		case c.Marked:
 			v.Revoke = append(v.Revoke, c)
 		case possible(attempt, deadline, c):
 			v.Report = append(v.Report, c)
@@ -66,15 +65,29 @@ func Judge(attempt *v1alpha1.Attempt, deadline time.Time, policy v1alpha1.Orphan
 // possible tells whether the attempt may have bought the candidate at all: the name and the time fit.
 func possible(attempt *v1alpha1.Attempt, deadline time.Time, c Candidate) bool {
 	return c.Serial != attempt.PredecessorSerial &&
-		strings.EqualFold(c.CommonName, attempt.CommonName) &&
+		nameFits(attempt, c.CommonName) &&
 		!c.NotBefore.Before(attempt.StartedAt.Add(-backdating)) &&
 		!c.NotBefore.After(deadline.Add(clockTolerance))
 }
 
-// agrees tells whether a possible candidate also has the alternative names and the key type that were asked for. Profiles may rewrite
+// nameFits tells whether a profile could have made this name of what was asked for: the common name, the device's, or either with a
+// domain more or less. A request without a name fits them all.
+func nameFits(attempt *v1alpha1.Attempt, name string) bool {
+	wanted := []string{attempt.CommonName, attempt.DeviceID}
+	if attempt.CommonName == "" && attempt.DeviceID == "" {
+		return true
+	}
+	name = strings.ToLower(name) + "."
+	return slices.ContainsFunc(wanted, func(want string) bool {
+		want = strings.ToLower(want) + "."
+		return want != "." && name != "." && (strings.HasPrefix(name, want) || strings.HasPrefix(want, name))
+	})
+}
+
+// agrees tells whether a possible candidate also has the very name, the alternative names and the key type that were asked for. Profiles may rewrite
 // both, so a candidate that does not agree is still reported.
 func agrees(attempt *v1alpha1.Attempt, c Candidate) bool {
-	return (attempt.CommonName != "" || attempt.SANDigest != "") &&
+	return attempt.CommonName != "" && strings.EqualFold(c.CommonName, attempt.CommonName) &&
 		(attempt.SANDigest == "" || c.SANDigest == attempt.SANDigest) &&
 		(attempt.KeyType == "" || strings.EqualFold(c.KeyType, attempt.KeyType))
 }

@@ -18,8 +18,6 @@ func TestOnlyProvenOrphansAreRevoked(t *testing.T) {
 	attempt := v1alpha1.Attempt{
 		ID: attemptID, CommonName: "gw.a.example", SANDigest: "sans", KeyType: "p_256", PredecessorSerial: "0A16", StartedAt: metav1.NewTime(now),
 	}
-	answered := attempt
-	answered.CertificateID = "cert-2"
 	nameless := attempt
 	nameless.CommonName, nameless.SANDigest, nameless.KeyType = "", "", ""
 	candidate := func(edits ...func(*Candidate)) Candidate {
@@ -64,7 +62,6 @@ func TestOnlyProvenOrphansAreRevoked(t *testing.T) {
 		"younger than the attempt":                         {attempt, v1alpha1.OrphansRevoke, list(candidate(begins(deadline.Add(clockTolerance + time.Second)))), nothing},
 		"the mark proves":                                  {attempt, v1alpha1.OrphansReport, list(candidate(marked, otherName), candidate(other)), Verdict{Revoke: list(candidate(marked, otherName)), Report: list(candidate(other))}},
 		"the mark is enough, and the policy takes no more": {attempt, v1alpha1.OrphansRevoke, list(candidate(marked), candidate(other)), Verdict{Revoke: list(candidate(marked)), Report: list(candidate(other))}},
-		"the id we were given proves":                      {answered, v1alpha1.OrphansReport, list(candidate(otherName, accounted), candidate(other)), Verdict{Revoke: list(candidate(otherName, accounted)), Report: list(candidate(other))}},
 		"an attempt that named nothing":                    {nameless, v1alpha1.OrphansRevoke, list(candidate(func(c *Candidate) { c.CommonName = "" })), Verdict{Report: list(candidate(func(c *Candidate) { c.CommonName = "" }))}},
 	} {
 		t.Run(name, func(t *testing.T) {

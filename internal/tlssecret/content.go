@@ -152,6 +152,8 @@ func provenanceOf(s *corev1.Secret) Provenance {
 // Stored is what was read from a Secret.
 type Stored struct {
 	Content
+	// ChainDamaged: intermediates or roots are not those that were issued. The key and its leaf are not touched by it.
+	ChainDamaged bool
 	// Broken says why Content cannot be used; nil when key and certificate are whole, match and are the ones that were issued.
 	Broken error
 	digest string
@@ -186,6 +188,9 @@ func (st *Stored) read(s *corev1.Secret) error {
 	st.addIssuers(s, pool)
 	if want := s.Annotations[v1alpha1.AnnotationFingerprint]; want != "" && want != certs.FingerprintSHA256(st.Bundle.Leaf) {
 		return errors.New("its certificate is not the one that was issued for it")
+	}
+	if want := s.Annotations[v1alpha1.AnnotationChainDigest]; want != "" && want != chainDigest(st.Bundle) {
+		st.ChainDamaged = true
 	}
 	if want := s.Annotations[v1alpha1.AnnotationSealedDigest]; st.SealedKey != "" && want != sum(st.Sealed) {
 		return fmt.Errorf("%s is not the payload that was issued for it", st.SealedKey)
@@ -223,7 +228,7 @@ func (st *Stored) addIssuers(s *corev1.Secret, pool []*certificate) {
 
 // InSync tells whether the Secret holds exactly what the layout asks for: every key, label and annotation.
 func (st Stored) InSync(s *corev1.Secret, l Layout) bool {
-	if st.Broken != nil || st.CertificateUID != l.CertificateUID || st.CertificateName != l.CertificateName || s.Labels[v1alpha1.LabelWatch] != "true" ||
+	if st.Broken != nil || st.ChainDamaged || st.CertificateUID != l.CertificateUID || st.CertificateName != l.CertificateName || s.Labels[v1alpha1.LabelWatch] != "true" ||
 		!includes(s.Labels, l.Labels) || !includes(s.Annotations, l.Annotations) {
 		return false
 	}
@@ -235,6 +240,15 @@ func (st Stored) InSync(s *corev1.Secret, l Layout) bool {
 	}
 	want, err := digest(st.Content, l, data)
 	return err == nil && want == st.digest
+}
+
+// chainDigest covers the certificates beside the leaf.
+func chainDigest(b certs.Bundle) string {
+	var der []byte
+	for _, c := range slices.Concat(b.Intermediates, b.Roots) {
+		der = append(der, c.Raw...)
+	}
+	return sum(der)
 }
 
 // includes tells whether every entry of part is in whole.

@@ -20,6 +20,8 @@ type Ownership struct {
 	Ours bool
 	// Adoptable: its owner consents that this DeviceCertificate takes it over.
 	Adoptable bool
+	// Unclaimed: nothing on it says whose it is.
+	Unclaimed bool
 	// Owner names, in words, whoever it belongs to when it is not ours.
 	Owner string
 }
@@ -39,5 +41,5 @@ func OwnershipOf(s metav1.Object, c *v1alpha1.DeviceCertificate) Ownership {
 	if owner := metav1.GetControllerOf(s); owner != nil {
 		return Ownership{Owner: fmt.Sprintf("%s %s", owner.Kind, owner.Name)}
 	}
-	return Ownership{Owner: "somebody else"}
+	return Ownership{Unclaimed: true, Owner: "somebody else"}
 }

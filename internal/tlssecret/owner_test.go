@@ -36,21 +36,21 @@ func TestOwnershipIsDecidedByTheSecretsAnnotations(t *testing.T) {
 			map[string]string{v1alpha1.AnnotationCertificateName: "gateway-18", v1alpha1.AnnotationAdoptableBy: "gateway-17"}, nil, Ownership{Adoptable: true},
 		},
 		"somebody else's, with consent for another": {
-			map[string]string{v1alpha1.AnnotationAdoptableBy: "gateway-18"}, nil, Ownership{Owner: "somebody else"},
+			map[string]string{v1alpha1.AnnotationAdoptableBy: "gateway-18"}, nil, Ownership{Unclaimed: true, Owner: "somebody else"},
 		},
 		"another DeviceCertificate's": {
 			map[string]string{v1alpha1.AnnotationCertificateName: "gateway-18"}, nil, Ownership{Owner: "DeviceCertificate gateway-18"},
 		},
 		"a controller's": {nil, []metav1.OwnerReference{ingress}, Ownership{Owner: "Certificate web"}},
 		"an owner that does not control it": {
-			nil, []metav1.OwnerReference{{Kind: "Certificate", Name: "web"}}, Ownership{Owner: "somebody else"},
+			nil, []metav1.OwnerReference{{Kind: "Certificate", Name: "web"}}, Ownership{Unclaimed: true, Owner: "somebody else"},
 		},
-		"nobody's": {nil, nil, Ownership{Owner: "somebody else"}},
+		"nobody's": {nil, nil, Ownership{Unclaimed: true, Owner: "somebody else"}},
 		"an empty name": {
-			map[string]string{v1alpha1.AnnotationCertificateName: "", v1alpha1.AnnotationAdoptableBy: ""}, nil, Ownership{Owner: "somebody else"},
+			map[string]string{v1alpha1.AnnotationCertificateName: "", v1alpha1.AnnotationAdoptableBy: ""}, nil, Ownership{Unclaimed: true, Owner: "somebody else"},
 		},
 		"the UID alone": {
-			map[string]string{v1alpha1.AnnotationCertificateUID: "uid-1"}, nil, Ownership{Owner: "somebody else"},
+			map[string]string{v1alpha1.AnnotationCertificateUID: "uid-1"}, nil, Ownership{Unclaimed: true, Owner: "somebody else"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -4,6 +4,7 @@
 package tlssecret
 
 import (
+	"encoding/pem"
 	"maps"
 	"slices"
 	"strings"
@@ -260,4 +261,36 @@ func TestAnEditBesideThePairNeverBreaksIt(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestAChainThatWasChangedShowsAndLeavesThePairUsable(t *testing.T) {
+	for name, damage := range map[string]func(*corev1.Secret){
+		"the root is removed":         func(s *corev1.Secret) { delete(s.Data, v1alpha1.KeyCA) },
+		"the root is garbage":         func(s *corev1.Secret) { s.Data[v1alpha1.KeyCA] = []byte("garbage") },
+		"the intermediate is cut off": func(s *corev1.Secret) { s.Data[v1alpha1.KeyCertificate] = firstBlock(s.Data[v1alpha1.KeyCertificate]) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			secret := mustRender(t, openContent(t, "p_256"), layout())
+			if Read(secret).ChainDamaged {
+				t.Fatal("damaged before anything was changed")
+			}
+			damage(secret)
+			stored := Read(secret)
+			if stored.Broken != nil {
+				t.Errorf("broken: %v", stored.Broken)
+			}
+			if !stored.ChainDamaged {
+				t.Error("the damage does not show")
+			}
+			if stored.InSync(secret, layout()) {
+				t.Error("in sync")
+			}
+		})
+	}
+}
+
+// firstBlock is the first PEM block of a text.
+func firstBlock(text []byte) []byte {
+	block, _ := pem.Decode(text)
+	return pem.EncodeToMemory(block)
 }

@@ -35,6 +35,7 @@ func Render(c Content, l Layout) (ac *corev1ac.SecretApplyConfiguration, incompl
 	}
 	maps.Copy(annotations, c.annotations())
 	annotations[v1alpha1.AnnotationFingerprint] = certs.FingerprintSHA256(c.Bundle.Leaf)
+	annotations[v1alpha1.AnnotationChainDigest] = chainDigest(c.Bundle)
 	annotations[v1alpha1.AnnotationContentDigest] = contentDigest
 	if c.SealedKey != "" {
 		annotations[v1alpha1.AnnotationSealedDigest] = sum(c.Sealed)
@@ -51,7 +52,7 @@ func Rehearsal(l Layout, p Provenance, sealedKey string) *corev1ac.SecretApplyCo
 		annotations = make(map[string]string)
 	}
 	maps.Copy(annotations, p.annotations())
-	for _, name := range []string{v1alpha1.AnnotationFingerprint, v1alpha1.AnnotationContentDigest, v1alpha1.AnnotationSealedDigest} {
+	for _, name := range []string{v1alpha1.AnnotationFingerprint, v1alpha1.AnnotationChainDigest, v1alpha1.AnnotationContentDigest, v1alpha1.AnnotationSealedDigest} {
 		annotations[name] = "rehearsal-" + sum([]byte(p.AttemptID))
 	}
 	placeholder := []byte("rehearsal " + p.AttemptID)

@@ -104,6 +104,7 @@ func TestTheSecretSaysWhereItsContentCameFrom(t *testing.T) {
 		v1alpha1.AnnotationProfile:             "IOT_1",
 		v1alpha1.AnnotationFingerprint:         certs.FingerprintSHA256(c.Bundle.Leaf),
 		v1alpha1.AnnotationContentDigest:       secret.Annotations[v1alpha1.AnnotationContentDigest],
+		v1alpha1.AnnotationChainDigest:         secret.Annotations[v1alpha1.AnnotationChainDigest],
 	}
 	if diff := cmp.Diff(want, secret.Annotations); diff != "" {
 		t.Errorf("annotations (-want +got):\n%s", diff)

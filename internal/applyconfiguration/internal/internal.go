@@ -92,6 +92,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: requestID
       type:
         scalar: string
+    - name: requestTimeoutSeconds
+      type:
+        scalar: numeric
     - name: sanDigest
       type:
         scalar: string

@@ -52,6 +52,8 @@ type AttemptApplyConfiguration struct {
 	PredecessorSerial *string `json:"predecessorSerial,omitempty"`
 	// startedAt is when the attempt was recorded, by the operator's clock.
 	StartedAt *v1.Time `json:"startedAt,omitempty"`
+	// requestTimeoutSeconds is the deadline of the request: as long as it may still have effects.
+	RequestTimeoutSeconds *int32 `json:"requestTimeoutSeconds,omitempty"`
 	// requestID is the vendor's id of a request that waits for approval. Such an attempt ends by devicecert.io/abandon-attempt alone.
 	RequestID *string `json:"requestID,omitempty"`
 	// certificateID is known once the vendor answered with one; it proves that the certificate is ours.
@@ -209,6 +211,14 @@ func (b *AttemptApplyConfiguration) WithPredecessorSerial(value string) *Attempt
 // If called multiple times, the StartedAt field is set to the value of the last call.
 func (b *AttemptApplyConfiguration) WithStartedAt(value v1.Time) *AttemptApplyConfiguration {
 	b.StartedAt = &value
+	return b
+}
+
+// WithRequestTimeoutSeconds sets the RequestTimeoutSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the RequestTimeoutSeconds field is set to the value of the last call.
+func (b *AttemptApplyConfiguration) WithRequestTimeoutSeconds(value int32) *AttemptApplyConfiguration {
+	b.RequestTimeoutSeconds = &value
 	return b
 }
 

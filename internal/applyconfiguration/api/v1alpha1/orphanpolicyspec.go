@@ -18,8 +18,8 @@ type OrphanPolicySpecApplyConfiguration struct {
 	// policy Report lists them; Revoke also revokes a single matching candidate, and declares this operator the only enroller of these profiles.
 	// Default: Report.
 	Policy *apiv1alpha1.OrphanPolicy `json:"policy,omitempty"`
-	// markerAttribute is a device attribute of the profile that carries the attempt's id to the vendor, as proof of who asked;
-	// at most 128 characters, without control characters. Default: none, and only ids the operator received are proof.
+	// markerAttribute is a certificate attribute of the profile, such as subject.organization_unit or san.dns_name, that carries the
+	// attempt's id into the certificate, as proof of who asked; at most 128 characters, without control characters. Default: none, and only ids the operator received are proof.
 	MarkerAttribute *string `json:"markerAttribute,omitempty"`
 	// inventoryLag is how long the vendor's inventory may take to show a new certificate, in whole minutes and seconds: 0s to 1h. Default: 5m.
 	InventoryLag *v1.Duration `json:"inventoryLag,omitempty"`
