@@ -189,6 +189,8 @@ func (w *world) updateIssuer(issuer *v1alpha1.DeviceIssuer, change func()) {
 	w.must(w.client.Get(w.ctx, client.ObjectKeyFromObject(issuer), issuer))
 	change()
 	w.must(w.client.Update(w.ctx, issuer))
+	w.connection.Generation = issuer.Generation // as the issuer controller follows an edit
+	w.must(w.accounts.Update(w.issuer, w.connection))
 }
 
 // requestOf is the request to reconcile an object.

@@ -5,6 +5,7 @@ package controllers
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"time"
@@ -38,6 +39,8 @@ type purchase struct {
 	attempt *v1alpha1.Attempt
 	// intentAt is when the intent was about to be recorded.
 	intentAt time.Time
+	// received is the leaf of an answer, as far as it could be read.
+	received *x509.Certificate
 	// password opens a pkcs_12 answer.
 	password string
 	log      logr.Logger
@@ -204,6 +207,9 @@ func (p *purchase) verify(ctx context.Context, issued *trustmanager.Issued) (con
 			err = errors.New("the answer crashed the operator's parser: please report its shape, which is in the operator's log")
 		}
 	}()
+	if pool, err := certs.ParseCertificatesPEM([]byte(issued.PEM)); err == nil && len(pool) > 0 {
+		p.received = pool[0]
+	}
 	content = tlssecret.Content{Provenance: p.provenance(issued.CertificateID, issued.RequestID)}
 	payload := decode.Payload{
 		Format: decode.Format(p.cert.Spec.PrivateKey.Format), PEM: issued.PEM, PrivateKey: issued.PrivateKey,
@@ -227,6 +233,7 @@ func (p *purchase) verify(ctx context.Context, issued *trustmanager.Issued) (con
 		}
 		content.Bundle = bundle
 	}
+	p.received = content.Bundle.Leaf
 	fatal, warnings := certs.Check(content.Bundle, expectation(p.scope, p.attempt), judgedAt(issued.ServerDate, p.r.Clock.Now()))
 	if len(fatal) > 0 {
 		return content, nil, fmt.Errorf("the certificate that was issued cannot be used: %s", fatal[0].Message)

@@ -109,17 +109,19 @@ func (p *purchase) keepOpen(ctx context.Context, message string) {
 	})
 }
 
-// discard leaves an attempt to be resolved whose answer came and cannot be kept. The certificate's id proves that it is ours to revoke.
+// discard leaves an attempt to be resolved whose answer came and cannot be kept. What the answer showed of the certificate is proof that
+// it is ours to revoke, once the inventory has confirmed it.
 func (p *purchase) discard(ctx context.Context, certificateID, reason, message string) {
 	reported := p.r.conclude(ctx, p.scope, p.attempt.ID, func(status *v1alpha1.DeviceCertificateStatus) {
-		status.Attempt.CertificateID, status.Attempt.Failure, status.Attempt.FailureReason = certificateID, truncate(message), reason
+		status.Attempt.Failure, status.Attempt.FailureReason = truncate(message), reason
+		p.identifyAnswer(status.Attempt, certificateID)
 	})
-	if reported || certificateID == "" {
+	if reported {
 		return
 	}
 	// Nobody else will: the attempt was resolved without this certificate, or cannot be put on record.
 	attempt := p.attempt.DeepCopy()
-	attempt.CertificateID = certificateID
+	p.identifyAnswer(attempt, certificateID)
 	ctx, cancel := context.WithTimeout(ctx, resolveBound)
 	defer cancel()
 	q := &resolution{scope: p.scope, r: p.r, attempt: attempt}
@@ -127,6 +129,14 @@ func (p *purchase) discard(ctx context.Context, certificateID, reason, message s
 		p.log.Error(err, "a certificate whose key was not stored could not be revoked: revoke it at the vendor", "certificateID", certificateID)
 	}
 	q.tell()
+}
+
+// identifyAnswer notes in the attempt which certificate was answered.
+func (p *purchase) identifyAnswer(attempt *v1alpha1.Attempt, certificateID string) {
+	attempt.CertificateID = certificateID
+	if p.received != nil && describable(p.received) == nil {
+		attempt.CertificateSerial, attempt.CertificateFingerprint = certs.SerialString(p.received), certs.FingerprintSHA256(p.received)
+	}
 }
 
 // pendingApproval records that the vendor waits for a person.

@@ -4,7 +4,9 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 
@@ -39,12 +41,7 @@ func (r *DeviceCertificateReconciler) render(ctx context.Context, s *scope) erro
 			return r.renderRefused(ctx, s, err)
 		}
 	}
-	if stored.IssuanceHash == "" { // adopted: what it answers is what the spec asks now
-		stored.IssuanceHash = s.snapshot.IssuanceHash
-	}
-	if stored.IssuedAt.IsZero() {
-		stored.IssuedAt = stored.Bundle.Leaf.NotBefore
-	}
+	s.completeProvenance(&stored.Provenance, stored.Bundle.Leaf)
 	written, err := r.apply(ctx, s.cert, stored.Content, s.layout, target)
 	if err != nil {
 		if refusedByAPI(err) {
@@ -63,6 +60,22 @@ func (r *DeviceCertificateReconciler) render(ctx context.Context, s *scope) erro
 	s.snapshot.Secret = written.Secret
 	r.memory.remember(s.cert.UID, written, s.cert.Generation, s.snapshot.Now)
 	return r.report(ctx, s, plan.Decide(&s.snapshot))
+}
+
+// completeProvenance fills in what the annotations do not say: stripped ones from the status, those of an adopted Secret from what it
+// answers now.
+func (s *scope) completeProvenance(p *tlssecret.Provenance, leaf *x509.Certificate) {
+	status := &s.cert.Status
+	if issued := status.Issued; issued != nil && issued.FingerprintSHA256 == certs.FingerprintSHA256(leaf) {
+		p.CertificateID, p.IssuanceHash = cmp.Or(p.CertificateID, issued.CertificateID), cmp.Or(p.IssuanceHash, status.IssuanceHash)
+		p.RequestID, p.ProfileID = cmp.Or(p.RequestID, status.RequestID), cmp.Or(p.ProfileID, issued.ProfileID)
+		p.Host, p.Issuer = cmp.Or(p.Host, issued.Host), cmp.Or(p.Issuer, string(issued.IssuerKind)+"/"+issued.IssuerName)
+		p.HandledRenewRequest = cmp.Or(p.HandledRenewRequest, status.LastHandledRenewRequest)
+	}
+	p.IssuanceHash = cmp.Or(p.IssuanceHash, s.snapshot.IssuanceHash)
+	if p.IssuedAt.IsZero() {
+		p.IssuedAt = leaf.NotBefore
+	}
 }
 
 // renderRefused reports why the Secret stays as it is. It is tried again when what was read is read anew.

@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/account"
@@ -40,6 +41,8 @@ type resolution struct {
 	r       *DeviceCertificateReconciler
 	attempt *v1alpha1.Attempt
 	orphans []v1alpha1.Orphan
+	// nothingNew: the vendor answered with a certificate that was there before.
+	nothingNew bool
 }
 
 // run closes the attempt: as stored when the Secret carries it, as not issued when the vendor has nothing, with its certificates revoked
@@ -102,8 +105,8 @@ func (q *resolution) settle(ctx context.Context) error {
 	case state.Host != q.attempt.Host || !strings.HasPrefix(state.Version, q.attempt.IssuerUID+"."):
 		q.reportWindow(fmt.Sprintf("%s is another connection by now, so %s could not be asked", id, q.attempt.Host))
 		return nil
-	case q.attempt.CertificateID != "":
-		return q.revoke(ctx, id, state, plan.Candidate{CertificateID: q.attempt.CertificateID})
+	case q.attempt.CertificateID != "" || q.attempt.CertificateFingerprint != "":
+		return q.takeBack(ctx, id, state)
 	case q.r.Clock.Now().Before(q.settledAt(state)):
 		return errors.New("another process may still be storing it")
 	case !state.CanSearch:
@@ -121,6 +124,51 @@ func (q *resolution) settledAt(state account.State) time.Time {
 // abandoned tells whether the user gave the attempt up.
 func (q *resolution) abandoned() bool {
 	return q.cert.Annotations[v1alpha1.AnnotationAbandonAttempt] == q.attempt.ID
+}
+
+// takeBack revokes the certificate that was answered and cannot be kept. An answer may name another certificate than it holds, or one that
+// is in use: the inventory must show the very one, and nobody may account for it.
+func (q *resolution) takeBack(ctx context.Context, id account.ID, state account.State) error {
+	answered := plan.Candidate{CertificateID: q.attempt.CertificateID, Serial: q.attempt.CertificateSerial}
+	if !state.CanSearch {
+		q.add(answered, v1alpha1.OrphanReported, "the credential cannot search, so that nothing confirms what the answer named"+byHand)
+		return nil
+	}
+	records, _, err := q.r.inventory(ctx, id, q.attempt)
+	if err != nil {
+		return fmt.Errorf("confirm the certificate that was answered: %w", err)
+	}
+	kin, err := q.kin(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range kin.candidates(q.attempt, records) {
+		known := c.Fingerprint == q.attempt.CertificateFingerprint
+		if q.attempt.CertificateFingerprint == "" {
+			known = c.CertificateID == q.attempt.CertificateID && plan.Possible(q.attempt, q.deadline(state), c)
+		}
+		switch {
+		case !known:
+		case c.Accounted:
+			q.nothingNew = true
+			return nil
+		case c.Revoked:
+			q.add(c, v1alpha1.OrphanRevoked, "it was not stored, and is revoked")
+			return nil
+		default:
+			return q.revoke(ctx, id, state, c)
+		}
+	}
+	if q.r.Clock.Now().Before(q.settledAt(state)) {
+		return errors.New("the inventory does not show the certificate that was answered yet")
+	}
+	q.add(answered, v1alpha1.OrphanReported, "the inventory does not confirm the certificate that was answered"+byHand)
+	return nil
+}
+
+// deadline is when the request can have issued at the latest.
+func (q *resolution) deadline(state account.State) time.Time {
+	return q.attempt.StartedAt.Add(settlingTime(q.attempt, state) - state.InventoryLag)
 }
 
 // search looks for what the attempt may have bought.
@@ -145,7 +193,7 @@ func (q *resolution) search(ctx context.Context, id account.ID, state account.St
 	if kin.attempting {
 		policy = v1alpha1.OrphansReport // another object's answer may be on its way: nothing found is surely ours
 	}
-	verdict := plan.Judge(q.attempt, q.attempt.StartedAt.Add(settlingTime(q.attempt, state)-state.InventoryLag), policy, kin.candidates(q.attempt, records))
+	verdict := plan.Judge(q.attempt, q.deadline(state), policy, kin.candidates(q.attempt, records))
 	for _, c := range verdict.Revoke {
 		if err := q.revoke(ctx, id, state, c); err != nil {
 			return err
@@ -216,7 +264,7 @@ func (q *resolution) close(ctx context.Context) {
 	if f.message == "" {
 		f.message = "the answer to the last request was lost"
 	}
-	if len(q.orphans) == 0 && q.attempt.FailureReason != "" {
+	if len(q.orphans) == 0 && q.attempt.FailureReason != "" && !q.nothingNew {
 		q.reportWindow("a certificate was issued, but the inventory does not show it") // an answer did come
 	}
 	if len(q.orphans) == 0 {
@@ -262,7 +310,7 @@ func (q *resolution) orphanPolicy(ctx context.Context) v1alpha1.OrphanPolicy {
 
 // kin are the certificates that this operator already accounts for under the attempt's profile and name.
 type kin struct {
-	serials, ids []string
+	serials, ids, fingerprints []string
 	// attempting: another object has an open attempt that could have bought the same.
 	attempting bool
 }
@@ -292,7 +340,26 @@ func (q *resolution) kin(ctx context.Context) (kin, error) {
 		}
 	}
 	k.serials, k.ids = append(k.serials, q.secret.Serial), append(k.ids, q.secret.CertificateID)
-	return k, nil
+	return k, q.addSecrets(ctx, &k)
+}
+
+// addSecrets adds what the annotations of the operator's Secrets name: a Secret that was retained belongs to no object any more and may be
+// in use all the same.
+func (q *resolution) addSecrets(ctx context.Context, k *kin) error {
+	secrets := &metav1.PartialObjectMetadataList{}
+	secrets.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+	options := []client.ListOption{client.MatchingLabels{v1alpha1.LabelWatch: "true"}}
+	if !q.r.WatchSecrets {
+		return nil // listing is not allowed then; retained Secrets are protected by orphans.policy Report alone
+	}
+	if err := q.r.Client.List(ctx, secrets, options...); err != nil {
+		return fmt.Errorf("list the Secrets' metadata: %w", err)
+	}
+	for i := range secrets.Items {
+		a := secrets.Items[i].Annotations
+		k.ids, k.fingerprints = append(k.ids, a[v1alpha1.AnnotationCertificateID]), append(k.fingerprints, a[v1alpha1.AnnotationFingerprint])
+	}
+	return nil
 }
 
 func (k *kin) addStatus(status *v1alpha1.DeviceCertificateStatus) {
@@ -317,14 +384,14 @@ func (k kin) candidates(attempt *v1alpha1.Attempt, records []trustmanager.Record
 			continue // without its leaf nothing can be told of it
 		}
 		c := plan.Candidate{
-			CertificateID: record.ID, Serial: certs.SerialString(leaf), CommonName: leaf.Subject.CommonName,
+			CertificateID: record.ID, Serial: certs.SerialString(leaf), Fingerprint: certs.FingerprintSHA256(leaf), CommonName: leaf.Subject.CommonName,
 			KeyType: certs.KeyType(leaf.PublicKey), NotBefore: leaf.NotBefore,
 			Revoked: strings.EqualFold(record.Status, "REVOKED"), Marked: carries(leaf, attempt.ID),
 		}
 		if len(leaf.DNSNames) > 0 {
 			c.SANDigest = certs.SANDigest(leaf.DNSNames)
 		}
-		c.Accounted = record.ID != "" && slices.Contains(k.ids, record.ID) ||
+		c.Accounted = record.ID != "" && slices.Contains(k.ids, record.ID) || slices.Contains(k.fingerprints, c.Fingerprint) ||
 			slices.ContainsFunc(k.serials, func(serial string) bool { return certs.SameSerial(serial, c.Serial) })
 		candidates = append(candidates, c)
 	}
@@ -347,7 +414,7 @@ func leafOf(record trustmanager.Record) *x509.Certificate {
 	return pool[0]
 }
 
-// inventory lists what the vendor has of the attempt's profile and name. Every page takes a token of the account.
+// inventory lists what the vendor has of the attempt's profile and name, and the certificate that was answered. Every page takes a token of the account.
 func (r *DeviceCertificateReconciler) inventory(ctx context.Context, id account.ID, attempt *v1alpha1.Attempt) (records []trustmanager.Record, truncated bool, err error) {
 	search := func(ctx context.Context, query trustmanager.SearchQuery) (page *trustmanager.SearchPage, err error) {
 		err = r.Accounts.Call(ctx, id, func(ctx context.Context, c *trustmanager.Client) (err error) {
@@ -356,12 +423,15 @@ func (r *DeviceCertificateReconciler) inventory(ctx context.Context, id account.
 		})
 		return page, err
 	}
-	names := []string{cmp.Or(attempt.CommonName, attempt.DeviceID)}
-	if attempt.DeviceID != "" && !strings.EqualFold(attempt.DeviceID, names[0]) {
-		names = append(names, attempt.DeviceID) // profiles may make it the common name
+	queries := []trustmanager.SearchQuery{{ProfileID: attempt.ProfileID, CommonName: cmp.Or(attempt.CommonName, attempt.DeviceID)}}
+	if attempt.DeviceID != "" && !strings.EqualFold(attempt.DeviceID, queries[0].CommonName) {
+		queries = append(queries, trustmanager.SearchQuery{ProfileID: attempt.ProfileID, CommonName: attempt.DeviceID}) // profiles may make it the name
 	}
-	for _, name := range names {
-		found, more, err := trustmanager.SearchAll(ctx, search, trustmanager.SearchQuery{ProfileID: attempt.ProfileID, CommonName: name}, maxInventory)
+	if attempt.CertificateSerial != "" {
+		queries = append(queries, trustmanager.SearchQuery{ProfileID: attempt.ProfileID, SerialNumber: attempt.CertificateSerial})
+	}
+	for _, query := range queries {
+		found, more, err := trustmanager.SearchAll(ctx, search, query, maxInventory)
 		if err != nil {
 			return nil, false, err
 		}

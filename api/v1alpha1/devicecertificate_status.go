@@ -234,6 +234,16 @@ type Attempt struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	CertificateID string `json:"certificateID,omitempty"`
+	// certificateSerial is the serial number of a certificate that was answered and cannot be kept.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +optional
+	CertificateSerial string `json:"certificateSerial,omitempty"`
+	// certificateFingerprint is its SHA-256: lower-case hex. It tells the certificate apart from others an answer may name.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +optional
+	CertificateFingerprint string `json:"certificateFingerprint,omitempty"`
 	// failureReason is the reason that goes with failure.
 	// +kubebuilder:validation:MaxLength=64
 	// +optional

@@ -110,7 +110,7 @@ func resolve(s *Snapshot) Plan {
 		p.Message += ": " + attempt.Failure
 	}
 	switch {
-	case attempt.CertificateID != "", // the answer is known, and it is not to be stored
+	case attempt.CertificateID != "", attempt.CertificateFingerprint != "", // the answer is known, and it is not to be stored
 		attempt.SecretName == s.Secret.Name && s.Secret.AttemptID == attempt.ID,
 		attempt.SecretName == s.Previous.Name && s.Previous.AttemptID == attempt.ID,
 		abandoned(s, attempt),

@@ -17,10 +17,12 @@ const backdating = 48 * time.Hour
 // Candidate is a certificate of the vendor's inventory that an attempt may have bought, parsed from its leaf.
 type Candidate struct {
 	CertificateID, Serial string
-	CommonName            string
-	SANDigest             string
-	KeyType               string
-	NotBefore             time.Time
+	// Fingerprint is the SHA-256 of the leaf.
+	Fingerprint string
+	CommonName  string
+	SANDigest   string
+	KeyType     string
+	NotBefore   time.Time
 	// Revoked: the inventory lists it as revoked.
 	Revoked bool
 	// Accounted: a Secret, a predecessor or an orphan of this operator already has it.
@@ -48,7 +50,7 @@ func Judge(attempt *v1alpha1.Attempt, deadline time.Time, policy v1alpha1.Orphan
 		case c.Revoked || c.Accounted:
 		case c.Marked:
 			v.Revoke = append(v.Revoke, c)
-		case possible(attempt, deadline, c):
+		case Possible(attempt, deadline, c):
 			v.Report = append(v.Report, c)
 			if agrees(attempt, c) {
 				agreeing++
@@ -62,8 +64,8 @@ func Judge(attempt *v1alpha1.Attempt, deadline time.Time, policy v1alpha1.Orphan
 	return v
 }
 
-// possible tells whether the attempt may have bought the candidate at all: the name and the time fit.
-func possible(attempt *v1alpha1.Attempt, deadline time.Time, c Candidate) bool {
+// Possible tells whether the attempt may have bought the candidate at all: the name and the time fit.
+func Possible(attempt *v1alpha1.Attempt, deadline time.Time, c Candidate) bool {
 	return c.Serial != attempt.PredecessorSerial &&
 		nameFits(attempt, c.CommonName) &&
 		!c.NotBefore.Before(attempt.StartedAt.Add(-backdating)) &&

@@ -35,7 +35,13 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.devicecert.devicecert-operator.api.v1alpha1.Attempt
   map:
     fields:
+    - name: certificateFingerprint
+      type:
+        scalar: string
     - name: certificateID
+      type:
+        scalar: string
+    - name: certificateSerial
       type:
         scalar: string
     - name: commonName

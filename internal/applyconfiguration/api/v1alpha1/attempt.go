@@ -58,6 +58,10 @@ type AttemptApplyConfiguration struct {
 	RequestID *string `json:"requestID,omitempty"`
 	// certificateID is known once the vendor answered with one; it proves that the certificate is ours.
 	CertificateID *string `json:"certificateID,omitempty"`
+	// certificateSerial is the serial number of a certificate that was answered and cannot be kept.
+	CertificateSerial *string `json:"certificateSerial,omitempty"`
+	// certificateFingerprint is its SHA-256: lower-case hex. It tells the certificate apart from others an answer may name.
+	CertificateFingerprint *string `json:"certificateFingerprint,omitempty"`
 	// failureReason is the reason that goes with failure.
 	FailureReason *string `json:"failureReason,omitempty"`
 	// failure says why the attempt is being resolved, in words for a person, at most 2048 characters.
@@ -235,6 +239,22 @@ func (b *AttemptApplyConfiguration) WithRequestID(value string) *AttemptApplyCon
 // If called multiple times, the CertificateID field is set to the value of the last call.
 func (b *AttemptApplyConfiguration) WithCertificateID(value string) *AttemptApplyConfiguration {
 	b.CertificateID = &value
+	return b
+}
+
+// WithCertificateSerial sets the CertificateSerial field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the CertificateSerial field is set to the value of the last call.
+func (b *AttemptApplyConfiguration) WithCertificateSerial(value string) *AttemptApplyConfiguration {
+	b.CertificateSerial = &value
+	return b
+}
+
+// WithCertificateFingerprint sets the CertificateFingerprint field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the CertificateFingerprint field is set to the value of the last call.
+func (b *AttemptApplyConfiguration) WithCertificateFingerprint(value string) *AttemptApplyConfiguration {
+	b.CertificateFingerprint = &value
 	return b
 }
 
