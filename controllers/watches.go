@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -20,10 +21,24 @@ import (
 	"github.com/devicecert/devicecert-operator/internal/tlssecret"
 )
 
-// issuerChanged passes changes of an issuer's spec. That its account became ready is told by the account to those that wait for it; an
-// issuer that appears or is edited concerns those that could not wait yet.
+// issuerChanged passes changes of an issuer's spec, and of what its Ready condition says: the objects that wait for it say the same.
 func issuerChanged() builder.Predicates {
-	return builder.WithPredicates(predicate.GenerationChangedPredicate{})
+	return builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.Funcs{
+		UpdateFunc: func(e event.UpdateEvent) bool { return readySays(e.ObjectOld) != readySays(e.ObjectNew) },
+	}))
+}
+
+// readySays is the reason and message of an issuer's Ready condition.
+func readySays(o client.Object) string {
+	status := issuerOf(o).status
+	if status == nil {
+		return ""
+	}
+	ready := apimeta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady)
+	if ready == nil {
+		return ""
+	}
+	return ready.Reason + ": " + ready.Message
 }
 
 // labelsChanged passes changes of labels, which grants select namespaces by.
