@@ -1,0 +1,186 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"cmp"
+	"context"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+	"github.com/devicecert/devicecert-operator/internal/account"
+	"github.com/devicecert/devicecert-operator/internal/certs"
+	"github.com/devicecert/devicecert-operator/internal/plan"
+	"github.com/devicecert/devicecert-operator/internal/tlssecret"
+	"github.com/devicecert/devicecert-operator/internal/trustmanager"
+)
+
+// kin are the certificates that this operator already accounts for under the attempt's profile and name.
+type kin struct {
+	serials, ids, fingerprints []string
+	// attempting: another object has an open attempt that could have bought the same.
+	attempting bool
+}
+
+// kin gathers them, live, from the status of every DeviceCertificate, and from the Secrets of those that ask for the same name: a status
+// can be lost, a Secret says what it holds.
+func (q *resolution) kin(ctx context.Context) (kin, error) {
+	var k kin
+	list := &v1alpha1.DeviceCertificateList{}
+	if err := q.r.Reader.List(ctx, list); err != nil {
+		return k, fmt.Errorf("list the certificates: %w", err)
+	}
+	for i := range list.Items {
+		c := &list.Items[i]
+		k.addStatus(&c.Status)
+		if c.UID == q.cert.UID {
+			continue
+		}
+		other := c.Status.Attempt
+		k.attempting = k.attempting || other != nil && other.Host == q.attempt.Host && other.ProfileID == q.attempt.ProfileID && strings.EqualFold(other.CommonName, q.attempt.CommonName)
+		if strings.EqualFold(attributeValue(c.Spec.CertificateAttributes, attributeCommonName), q.attempt.CommonName) {
+			held, err := q.r.readSecret(ctx, &scope{cert: c, layout: tlssecret.LayoutOf(c), passwordsRead: true}, tlssecret.SecretName(c))
+			if err != nil {
+				return k, err
+			}
+			k.serials, k.ids = append(k.serials, held.Serial), append(k.ids, held.CertificateID)
+		}
+	}
+	k.serials, k.ids = append(k.serials, q.secret.Serial), append(k.ids, q.secret.CertificateID)
+	return k, q.addSecrets(ctx, &k)
+}
+
+// addSecrets adds what the annotations of the operator's Secrets name: a Secret that was retained belongs to no object any more and may be
+// in use all the same.
+func (q *resolution) addSecrets(ctx context.Context, k *kin) error {
+	secrets := &metav1.PartialObjectMetadataList{}
+	secrets.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+	options := []client.ListOption{client.MatchingLabels{v1alpha1.LabelWatch: "true"}}
+	if !q.r.WatchSecrets {
+		return nil // listing is not allowed then; retained Secrets are protected by orphans.policy Report alone
+	}
+	if err := q.r.Client.List(ctx, secrets, options...); err != nil {
+		return fmt.Errorf("list the Secrets' metadata: %w", err)
+	}
+	for i := range secrets.Items {
+		a := secrets.Items[i].Annotations
+		k.ids, k.fingerprints = append(k.ids, a[v1alpha1.AnnotationCertificateID]), append(k.fingerprints, a[v1alpha1.AnnotationFingerprint])
+	}
+	return nil
+}
+
+func (k *kin) addStatus(status *v1alpha1.DeviceCertificateStatus) {
+	k.serials, k.ids = append(k.serials, status.SerialNumber), append(k.ids, status.CertificateID)
+	if status.Issued != nil {
+		k.serials, k.ids = append(k.serials, status.Issued.SerialNumber), append(k.ids, status.Issued.CertificateID)
+	}
+	for _, s := range status.Superseded {
+		k.serials, k.ids = append(k.serials, s.SerialNumber), append(k.ids, s.CertificateID)
+	}
+	for _, o := range status.Orphans {
+		k.serials, k.ids = append(k.serials, o.SerialNumber), append(k.ids, o.CertificateID)
+	}
+}
+
+// candidates are the inventory's records as the judgement needs them.
+func (k kin) candidates(attempt *v1alpha1.Attempt, records []trustmanager.Record) []plan.Candidate {
+	candidates := make([]plan.Candidate, 0, len(records))
+	for _, record := range records {
+		leaf := leafOf(record)
+		if leaf == nil {
+			continue // without its leaf nothing can be told of it
+		}
+		c := plan.Candidate{
+			CertificateID: record.ID, Serial: certs.SerialString(leaf), Fingerprint: certs.FingerprintSHA256(leaf), CommonName: leaf.Subject.CommonName,
+			KeyType: certs.KeyType(leaf.PublicKey), NotBefore: leaf.NotBefore,
+			Revoked: strings.EqualFold(record.Status, "REVOKED"), Marked: carries(leaf, attempt.ID),
+		}
+		if len(leaf.DNSNames) > 0 {
+			c.SANDigest = certs.SANDigest(leaf.DNSNames)
+		}
+		c.Accounted = record.ID != "" && slices.Contains(k.ids, record.ID) || slices.Contains(k.fingerprints, c.Fingerprint) ||
+			slices.ContainsFunc(k.serials, func(serial string) bool { return certs.SameSerial(serial, c.Serial) })
+		candidates = append(candidates, c)
+	}
+	return candidates
+}
+
+// carries tells whether the leaf shows the attempt's id, as an issuer's markerAttribute makes it.
+func carries(leaf *x509.Certificate, attemptID string) bool {
+	if slices.Contains(leaf.DNSNames, attemptID) {
+		return true
+	}
+	return slices.ContainsFunc(leaf.Subject.Names, func(a pkix.AttributeTypeAndValue) bool { return a.Value == attemptID })
+}
+
+func leafOf(record trustmanager.Record) *x509.Certificate {
+	pool, err := certs.ParseCertificatesPEM([]byte(record.Body))
+	if err != nil || len(pool) == 0 {
+		return nil
+	}
+	return pool[0]
+}
+
+// inventory lists what the vendor has of the attempt's profile and name, and the certificate that was answered. Every page takes a token of the account.
+func (r *DeviceCertificateReconciler) inventory(ctx context.Context, id account.ID, attempt *v1alpha1.Attempt) (records []trustmanager.Record, truncated bool, err error) {
+	search := func(ctx context.Context, query trustmanager.SearchQuery) (page *trustmanager.SearchPage, err error) {
+		err = r.Accounts.Call(ctx, id, func(ctx context.Context, c *trustmanager.Client) (err error) {
+			page, err = c.Search(ctx, query)
+			return err
+		})
+		return page, err
+	}
+	queries := []trustmanager.SearchQuery{{ProfileID: attempt.ProfileID, CommonName: cmp.Or(attempt.CommonName, attempt.DeviceID)}}
+	if attempt.DeviceID != "" && !strings.EqualFold(attempt.DeviceID, queries[0].CommonName) {
+		queries = append(queries, trustmanager.SearchQuery{ProfileID: attempt.ProfileID, CommonName: attempt.DeviceID}) // profiles may make it the name
+	}
+	if attempt.CertificateSerial != "" {
+		queries = append(queries, trustmanager.SearchQuery{ProfileID: attempt.ProfileID, SerialNumber: attempt.CertificateSerial})
+	}
+	for _, query := range queries {
+		found, more, err := trustmanager.SearchAll(ctx, search, query, maxInventory)
+		if err != nil {
+			return nil, false, err
+		}
+		records, truncated = append(records, found...), truncated || more
+	}
+	return records, truncated, nil
+}
+
+// leafFromInventory fetches a certificate that came inside a sealed bundle alone. The bundle exists nowhere else, so it is looked for
+// until the inventory must have it.
+func (r *DeviceCertificateReconciler) leafFromInventory(ctx context.Context, attempt *v1alpha1.Attempt, namespace, certificateID string) (certs.Bundle, error) {
+	id := attemptAccount(attempt, namespace)
+	end := r.Clock.Now().Add(r.Accounts.State(id).InventoryLag + resolveBound)
+	for delay := time.Second; ; delay = min(2*delay, time.Minute) {
+		records, _, err := r.inventory(ctx, id, attempt)
+		for _, record := range records {
+			if record.ID == certificateID && certificateID != "" {
+				return bundleOf(record)
+			}
+		}
+		refusal, ok := trustmanager.AsError(err)
+		if certificateID == "" || ok && refusal.HTTPStatus == 403 || r.Clock.Now().After(end) {
+			return certs.Bundle{}, fmt.Errorf("the answer held no certificate, and the inventory does not show it: use format %s", v1alpha1.FormatCertEncryptedKeyOnly)
+		}
+		<-r.Clock.After(delay)
+	}
+}
+
+func bundleOf(record trustmanager.Record) (certs.Bundle, error) {
+	pool, err := certs.ParseCertificatesPEM([]byte(record.Body + "\n" + strings.Join(record.Chain, "\n")))
+	if err != nil {
+		return certs.Bundle{}, fmt.Errorf("certificate %s in the inventory: %w", record.ID, err)
+	}
+	return certs.Assemble(nil, pool)
+}
