@@ -206,27 +206,16 @@ func (q *resolution) revoke(ctx context.Context, id account.ID, state account.St
 		q.add(c, v1alpha1.OrphanReported, "the credential cannot revoke: revoke it at the vendor, then acknowledge it")
 		return nil
 	}
-	err := q.r.Accounts.Call(ctx, id, func(ctx context.Context, client *trustmanager.Client) error {
-		return client.Revoke(ctx, c.CertificateID, trustmanager.Revocation{
-			Reason: string(v1alpha1.ReasonCessationOfOperation), Comments: "its private key was never stored (devicecert-operator)",
-		})
-	})
-	refusal, ok := trustmanager.AsError(err)
+	refused, err := q.r.revokeAtVendor(ctx, id, c.CertificateID, v1alpha1.ReasonCessationOfOperation, "its private key was never stored (devicecert-operator)")
 	switch {
-	case err == nil, ok && refusal.AlreadyRevoked():
-		q.add(c, v1alpha1.OrphanRevoked, "its private key was lost, so it was revoked")
-	case ok && refusesForGood(refusal):
-		q.add(c, v1alpha1.OrphanRevokeFailed, "the vendor refused to revoke it ("+refusal.Error()+"): revoke it there, then acknowledge it")
+	case err != nil:
+		return err
+	case refused != "":
+		q.add(c, v1alpha1.OrphanRevokeFailed, refused+": revoke it there, then acknowledge it")
 	default:
-		return fmt.Errorf("revoke certificate %s: %w", c.CertificateID, err)
+		q.add(c, v1alpha1.OrphanRevoked, "its private key was lost, so it was revoked")
 	}
 	return nil
-}
-
-// refusesForGood tells whether repeating a revocation is no use: the vendor refuses it, or the client would not even send it.
-func refusesForGood(e *trustmanager.Error) bool {
-	definite := e.Delivery == trustmanager.Refused || e.Delivery == trustmanager.NotSent
-	return definite && e.Actor == trustmanager.User || e.Delivery == trustmanager.Refused && e.HTTPStatus == 403
 }
 
 // add notes an orphan. Its window tells where to look for it.

@@ -89,19 +89,33 @@ func (r *DeviceCertificateReconciler) revokePredecessor(ctx context.Context, c *
 	if strings.EqualFold(record.Status, "REVOKED") {
 		return "", nil
 	}
+	refused, err = r.revokeAtVendor(ctx, id, record.ID, plan.RevocationReason(c, p.SerialNumber), "replaced (devicecert-operator)")
+	if refused != "" {
+		refused += atVendor
+	}
+	return refused, err
+}
+
+// revokeAtVendor revokes one certificate; one that is revoked already counts as done. refused says why repeating it is no use; an error is
+// to be repeated.
+func (r *DeviceCertificateReconciler) revokeAtVendor(ctx context.Context, id account.ID, certificateID string, reason v1alpha1.RevocationReason, comments string) (refused string, err error) {
 	err = r.Accounts.Call(ctx, id, func(ctx context.Context, client *trustmanager.Client) error {
-		return client.Revoke(ctx, record.ID, trustmanager.Revocation{
-			Reason: string(plan.RevocationReason(c, p.SerialNumber)), Comments: "replaced (devicecert-operator)",
-		})
+		return client.Revoke(ctx, certificateID, trustmanager.Revocation{Reason: string(reason), Comments: comments})
 	})
 	refusal, ok := trustmanager.AsError(err)
 	switch {
 	case err == nil, ok && refusal.AlreadyRevoked():
 		return "", nil
 	case ok && refusesForGood(refusal):
-		return "the vendor refused to revoke it (" + refusal.Error() + ")" + atVendor, nil
+		return "the vendor refused to revoke it (" + refusal.Error() + ")", nil
 	}
-	return "", fmt.Errorf("revoke certificate %s: %w", p.SerialNumber, err)
+	return "", fmt.Errorf("revoke certificate %s: %w", certificateID, err)
+}
+
+// refusesForGood tells whether repeating a revocation is no use: the vendor refuses it, or the client would not even send it.
+func refusesForGood(e *trustmanager.Error) bool {
+	definite := e.Delivery == trustmanager.Refused || e.Delivery == trustmanager.NotSent
+	return definite && e.Actor == trustmanager.User || e.Delivery == trustmanager.Refused && e.HTTPStatus == 403
 }
 
 // confirm finds the record of the very certificate, by its fingerprint. Serial number, name and id alone could be written by anybody who
