@@ -14,6 +14,7 @@ import (
 	. "github.com/onsi/gomega"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/account"
@@ -36,10 +37,13 @@ func opened(c *v1alpha1.DeviceCertificate) {
 	}}
 }
 
-// keystores asks for both.
-func keystores(c *v1alpha1.DeviceCertificate) {
-	password := v1alpha1.SecretKeyReference{Name: "password", Key: "one"}
-	c.Spec.Secret.Outputs = &v1alpha1.Outputs{PKCS12: &v1alpha1.PKCS12Output{PasswordSecretRef: password}, JKS: &v1alpha1.JKSOutput{PasswordSecretRef: password}}
+// withPKCS12 and withJKS ask for keystores.
+func withPKCS12(c *v1alpha1.DeviceCertificate) {
+	c.Spec.Secret.Outputs = &v1alpha1.Outputs{PKCS12: &v1alpha1.PKCS12Output{PasswordSecretRef: v1alpha1.SecretKeyReference{Name: "password", Key: "one"}}}
+}
+
+func withJKS(c *v1alpha1.DeviceCertificate) {
+	c.Spec.Secret.Outputs = &v1alpha1.Outputs{JKS: &v1alpha1.JKSOutput{PasswordSecretRef: v1alpha1.SecretKeyReference{Name: "password", Key: "one"}}}
 }
 
 func changes(w *world, r recipient) []change {
@@ -106,12 +110,12 @@ func changes(w *world, r recipient) []change {
 		{"secret.outputs.formats", nil, output(func(o *v1alpha1.Outputs) {
 			o.Formats = []v1alpha1.OutputFormat{v1alpha1.OutputCombinedPEM, v1alpha1.OutputDER}
 		}), 0},
-		{"secret.outputs.pkcs12.passwordSecretRef.name", keystores, output(func(o *v1alpha1.Outputs) { o.PKCS12.PasswordSecretRef.Name = "nowhere" }), 0},
-		{"secret.outputs.pkcs12.passwordSecretRef.key", keystores, output(func(o *v1alpha1.Outputs) { o.PKCS12.PasswordSecretRef.Key = "two" }), 0},
-		{"secret.outputs.pkcs12.profile", keystores, output(func(o *v1alpha1.Outputs) { o.PKCS12.Profile = v1alpha1.PKCS12LegacyDES }), 0},
-		{"secret.outputs.jks.passwordSecretRef.name", keystores, output(func(o *v1alpha1.Outputs) { o.JKS.PasswordSecretRef.Name = "nowhere" }), 0},
-		{"secret.outputs.jks.passwordSecretRef.key", keystores, output(func(o *v1alpha1.Outputs) { o.JKS.PasswordSecretRef.Key = "two" }), 0},
-		{"secret.outputs.jks.alias", keystores, output(func(o *v1alpha1.Outputs) { o.JKS.Alias = "gateway" }), 0},
+		{"secret.outputs.pkcs12.passwordSecretRef.name", withPKCS12, output(func(o *v1alpha1.Outputs) { o.PKCS12.PasswordSecretRef.Name = "nowhere" }), 0},
+		{"secret.outputs.pkcs12.passwordSecretRef.key", withPKCS12, output(func(o *v1alpha1.Outputs) { o.PKCS12.PasswordSecretRef.Key = "two" }), 0},
+		{"secret.outputs.pkcs12.profile", withPKCS12, output(func(o *v1alpha1.Outputs) { o.PKCS12.Profile = v1alpha1.PKCS12LegacyDES }), 0},
+		{"secret.outputs.jks.passwordSecretRef.name", withJKS, output(func(o *v1alpha1.Outputs) { o.JKS.PasswordSecretRef.Name = "nowhere" }), 0},
+		{"secret.outputs.jks.passwordSecretRef.key", withJKS, output(func(o *v1alpha1.Outputs) { o.JKS.PasswordSecretRef.Key = "two" }), 0},
+		{"secret.outputs.jks.alias", withJKS, output(func(o *v1alpha1.Outputs) { o.JKS.Alias = "gateway" }), 0},
 		{"revocation.onDelete", nil, func(s *spec) { s.Revocation.OnDelete = v1alpha1.RevocationRevoke }, 0},
 		{"revocation.onSupersede", nil, func(s *spec) { s.Revocation.OnSupersede = v1alpha1.RevocationRevoke }, 0},
 		{"revocation.gracePeriod", nil, func(s *spec) { s.Revocation.GracePeriod = &metav1.Duration{Duration: time.Hour} }, 0},
@@ -167,11 +171,16 @@ func (w *world) twins() {
 	w.must(w.client.Create(w.ctx, twin))
 	w.must(w.client.Create(w.ctx, cluster))
 	w.t.Cleanup(func() { w.must(w.client.Delete(w.ctx, cluster)) })
-	for _, id := range []account.ID{
-		{Kind: v1alpha1.KindDeviceIssuer, Namespace: w.namespace, Name: "twin"}, {Kind: v1alpha1.KindClusterDeviceIssuer, Name: w.namespace},
-	} {
-		w.must(w.accounts.Update(id, w.connection))
-	}
+	w.attach(account.ID{Kind: v1alpha1.KindDeviceIssuer, Namespace: w.namespace, Name: "twin"}, twin)
+	w.attach(account.ID{Kind: v1alpha1.KindClusterDeviceIssuer, Name: w.namespace}, cluster)
+}
+
+// attach tells another issuer's account of the same connection.
+func (w *world) attach(id account.ID, issuer client.Object) {
+	w.t.Helper()
+	c := w.connection
+	c.UID, c.Generation = string(issuer.GetUID()), issuer.GetGeneration()
+	w.must(w.accounts.Update(id, c))
 }
 
 func TestEveryFieldOfTheSpecHasAKnownPrice(t *testing.T) {

@@ -12,7 +12,6 @@ import (
 
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 )
@@ -55,6 +54,32 @@ func TestOutputsAndMetadataAreRenderedFromTheStoredKey(t *testing.T) {
 	g.Expect(again.Labels).NotTo(HaveKey("team"))
 	g.Expect(w.issued()).To(Equal(1))
 	g.Expect(w.shows("gateway", v1alpha1.ConditionSecretInSync)).To(Equal("True InSync"))
+}
+
+func TestKeystoresAppearWhenTheirPasswordDoesAndHoldNothingBack(t *testing.T) {
+	g := NewWithT(t)
+	w := newWorld(t)
+	w.certificate("gateway", withPKCS12, func(c *v1alpha1.DeviceCertificate) {
+		c.Spec.Secret.Outputs.JKS = &v1alpha1.JKSOutput{PasswordSecretRef: c.Spec.Secret.Outputs.PKCS12.PasswordSecretRef}
+	})
+	w.settle()
+	g.Expect(w.shows("gateway", v1alpha1.ConditionReady)).To(Equal("True Stored"))
+	g.Expect(w.shows("gateway", v1alpha1.ConditionOutputsIncomplete)).To(Equal("True CredentialMissing"))
+	g.Expect(digests(w.secret("gateway"))).NotTo(HaveKey("keystore.p12"))
+
+	w.createSecret("password", map[string]string{"one": "changeit"})
+	w.pass(5 * time.Minute)
+	g.Expect(digests(w.secret("gateway"))).To(And(HaveKey("keystore.p12"), HaveKey("truststore.p12"), HaveKey("keystore.jks"), HaveKey("truststore.jks")))
+	g.Expect(w.shows("gateway", v1alpha1.ConditionOutputsIncomplete)).To(BeEmpty())
+	g.Expect(w.issued()).To(Equal(1))
+
+	first := digests(w.secret("gateway"))["keystore.p12"]
+	w.pass(time.Hour)
+	g.Expect(digests(w.secret("gateway"))["keystore.p12"]).To(Equal(first), "keystores are not encoded anew without a reason")
+	w.editSecret("password", func(s *corev1.Secret) { s.Data["one"] = []byte("changed!") })
+	w.pass(5 * time.Minute)
+	g.Expect(digests(w.secret("gateway"))["keystore.p12"]).NotTo(Equal(first), "the password is new")
+	g.Expect(w.issued()).To(Equal(1))
 }
 
 func TestTheSecretMovesWithItsNameAndNothingIsBought(t *testing.T) {
@@ -101,14 +126,17 @@ func TestAMoveIntoSomebodyElsesSecretIsRefusedAndUndone(t *testing.T) {
 
 func TestDamageThatLeavesTheKeyIsRepairedForNothing(t *testing.T) {
 	for name, damage := range map[string]func(*corev1.Secret){
-		"a label is removed":          func(s *corev1.Secret) { delete(s.Labels, "team") },
-		"the watch label is removed":  func(s *corev1.Secret) { delete(s.Labels, v1alpha1.LabelWatch) },
-		"an annotation is edited":     func(s *corev1.Secret) { s.Annotations["contact"] = "nobody" },
-		"the digest is removed":       func(s *corev1.Secret) { delete(s.Annotations, v1alpha1.AnnotationContentDigest) },
-		"the UID is removed":          func(s *corev1.Secret) { delete(s.Annotations, v1alpha1.AnnotationCertificateUID) },
-		"tls.key gains a newline":     func(s *corev1.Secret) { s.Data["tls.key"] = append(s.Data["tls.key"], '\n') },
-		"the combined file is edited": func(s *corev1.Secret) { s.Data["tls-combined.pem"] = []byte("?") },
-		"a label is edited":           func(s *corev1.Secret) { s.Labels["team"] = "nobody" },
+		"a label is removed":           func(s *corev1.Secret) { delete(s.Labels, "team") },
+		"the watch label is removed":   func(s *corev1.Secret) { delete(s.Labels, v1alpha1.LabelWatch) },
+		"an annotation is edited":      func(s *corev1.Secret) { s.Annotations["contact"] = "nobody" },
+		"the digest is removed":        func(s *corev1.Secret) { delete(s.Annotations, v1alpha1.AnnotationContentDigest) },
+		"the UID is removed":           func(s *corev1.Secret) { delete(s.Annotations, v1alpha1.AnnotationCertificateUID) },
+		"ca.crt is removed":            func(s *corev1.Secret) { delete(s.Data, "ca.crt") },
+		"ca.crt is edited":             func(s *corev1.Secret) { s.Data["ca.crt"] = []byte("trust me") },
+		"tls.crt loses its issuing CA": func(s *corev1.Secret) { s.Data["tls.crt"] = firstBlock(s.Data["tls.crt"]) },
+		"tls.key gains a newline":      func(s *corev1.Secret) { s.Data["tls.key"] = append(s.Data["tls.key"], '\n') },
+		"the combined file is edited":  func(s *corev1.Secret) { s.Data["tls-combined.pem"] = []byte("?") },
+		"a label is edited":            func(s *corev1.Secret) { s.Labels["team"] = "nobody" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
@@ -182,22 +210,47 @@ func TestAKeyThatIsGoneCostsExactlyOneCertificate(t *testing.T) {
 	}
 }
 
-func TestASecretWithoutItsAnnotationsIsNobodysAndLeftAlone(t *testing.T) {
+func TestASecretWithoutItsAnnotationsIsStillKnownByWhatItHolds(t *testing.T) {
 	g := NewWithT(t)
 	w := newWorld(t)
 	w.certificate("gateway")
 	w.settle()
-	w.editSecret("gateway", func(s *corev1.Secret) { s.Annotations = nil })
+	before := w.secret("gateway")
+	w.editSecret("gateway", func(s *corev1.Secret) { s.Labels, s.Annotations = nil, nil })
+	w.settle()
+	g.Expect(w.shows("gateway", v1alpha1.ConditionReady)).To(Equal("True Stored"))
+	g.Expect(w.posts()).To(Equal(1))
+	g.Expect(digests(w.secret("gateway"))).To(Equal(digests(before)))
+	g.Expect(w.secret("gateway").Annotations).To(HaveKeyWithValue(v1alpha1.AnnotationCertificateUID, string(w.get("gateway").UID)))
+}
+
+func TestASecretWithoutAnnotationsThatHoldsSomethingElseIsNobodys(t *testing.T) {
+	g := NewWithT(t)
+	w := newWorld(t)
+	w.certificate("gateway")
+	w.certificate("other")
+	w.settle()
+	w.editSecret("gateway", func(s *corev1.Secret) { s.Annotations, s.Data = nil, w.secret("other").Data })
 	w.settle()
 	g.Expect(w.shows("gateway", v1alpha1.ConditionReady)).To(Equal("False SecretConflict"))
 	g.Expect(w.secret("gateway").Annotations).To(BeEmpty())
-	g.Expect(w.posts()).To(Equal(1))
+	g.Expect(w.posts()).To(Equal(2))
+}
 
-	w.editSecret("gateway", func(s *corev1.Secret) {
-		metav1.SetMetaDataAnnotation(&s.ObjectMeta, v1alpha1.AnnotationAdoptableBy, "gateway")
-	})
+func TestAPairThatIsAdoptedWithItsOwnersConsentIsNotBoughtAgain(t *testing.T) {
+	g := NewWithT(t)
+	w := newWorld(t)
+	w.certificate("donor", func(c *v1alpha1.DeviceCertificate) { c.Spec.Secret.DeletionPolicy = v1alpha1.DeletionDelete })
 	w.settle()
+	donated := w.secret("donor")
+	w.createSecret("gateway", nil, func(s *corev1.Secret) {
+		s.Type, s.Data = donated.Type, donated.Data
+		s.Annotations = map[string]string{v1alpha1.AnnotationAdoptableBy: "gateway"}
+	})
+	w.delete("donor")
+	w.certificate("gateway")
+	w.pass(time.Minute)
 	g.Expect(w.shows("gateway", v1alpha1.ConditionReady)).To(Equal("True Stored"), w.message("gateway", v1alpha1.ConditionReady))
 	g.Expect(w.posts()).To(Equal(1), "the pair in it is taken over")
-	w.release(w.vendor.Ledger()[0].CertificateID) // its id was on the annotations alone
+	w.release(w.vendor.Ledger()[0].CertificateID) // its id is known to nobody
 }

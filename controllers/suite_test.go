@@ -89,6 +89,8 @@ type world struct {
 	connection account.Connection
 	events     *recordedEvents
 	evidence   evidence
+	// logged is how much was logged before.
+	logged int
 
 	mu     sync.Mutex
 	woken  []types.NamespacedName
@@ -97,11 +99,13 @@ type world struct {
 	due map[types.NamespacedName]time.Time
 }
 
+// newWorld makes a test run beside others: worlds do not meet.
 func newWorld(t *testing.T, edit ...func(*simulator.Config)) *world {
 	t.Helper()
+	t.Parallel()
 	w := &world{
 		t: t, ctx: context.WithoutCancel(t.Context()), clock: clocktesting.NewFakeClock(time.Now()),
-		events: &recordedEvents{}, due: make(map[types.NamespacedName]time.Time),
+		events: &recordedEvents{}, due: make(map[types.NamespacedName]time.Time), logged: processLog.size(),
 	}
 	w.client = newClient(t)
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
@@ -215,6 +219,7 @@ func (w *world) restart() {
 	w.t.Helper()
 	w.api.end()
 	w.operator.Flights.pending.Wait()
+	w.connection.Blocked = w.accounts.Blocked(w.issuer) // the issuer's status keeps them
 	w.operator = w.newOperator()
 	w.must(w.accounts.Update(w.issuer, w.connection))
 	w.due = make(map[types.NamespacedName]time.Time)
