@@ -64,6 +64,21 @@ func blockedDesk(t *testing.T) *desk {
 	return d
 }
 
+func TestThoseWhoWaitForACanaryHearThatItFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		d.update(issuerA, connection())
+		canary := d.lease(issuerA, request("canary"))
+		d.waits(issuerA, request("a"))
+		d.waits(issuerA, request("b"))
+		canary.Done(Outcome{Fatal: fatal()})
+		wantWoken(t, d, "a", "b")
+		if wait := d.waits(issuerA, request("a")); wait.Reason != v1alpha1.ReasonProfileBlocked || !wait.Terminal {
+			t.Errorf("Wait = %+v, want ProfileBlocked", wait)
+		}
+	})
+}
+
 func TestAFatalVerdictBlocksItsProfileAndFormatOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := blockedDesk(t)
