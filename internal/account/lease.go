@@ -84,12 +84,14 @@ func (r *Registry) learn(l *Lease, o Outcome) {
 	}
 	switch {
 	case o.Fatal != nil:
+		if l.lane.blocked == nil {
+			for _, w := range l.lane.waiting {
+				r.wakes = append(r.wakes, w.Key) // they wait for somebody to act from now on, and must say so
+			}
+		}
 		blocked := *o.Fatal
 		l.lane.blocked, l.lane.proven = &blocked, false
 		r.probes = append(r.probes, a.id)
-		for _, w := range l.lane.waiting {
-			r.wakes = append(r.wakes, w.Key) // they wait for somebody to act now, and must say so
-		}
 	case o.Issued:
 		if l.lane.blocked != nil || a.canEnroll() != v1alpha1.CapabilityYes {
 			r.probes = append(r.probes, a.id)
