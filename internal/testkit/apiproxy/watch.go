@@ -1,0 +1,126 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package apiproxy
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"net/http"
+	"sync"
+)
+
+// Event is one event of a watch.
+type Event struct {
+	// Type is ADDED, MODIFIED, DELETED, BOOKMARK or ERROR.
+	Type string
+	// Name of the object.
+	Name string
+}
+
+// watchRules spoil what watches deliver, by resource.
+type watchRules struct {
+	mu sync.Mutex
+	// frozen are closed when the resource's watches go on.
+	frozen map[string]chan struct{}
+	// swallowed tells which events of a resource are lost.
+	swallowed map[string]func(Event) bool
+}
+
+// Freeze keeps back everything that watches of the resource have to say, those that are opened meanwhile included, until thaw is
+// called. Requests that are no watches go on: a client sees old news in its cache and the truth when it asks.
+func (p *Proxy) Freeze(resource string) (thaw func()) {
+	p.watches.mu.Lock()
+	defer p.watches.mu.Unlock()
+	if p.watches.frozen == nil {
+		p.watches.frozen = map[string]chan struct{}{}
+	}
+	if _, already := p.watches.frozen[resource]; !already {
+		p.watches.frozen[resource] = make(chan struct{})
+	}
+	return func() { p.watches.thaw(resource) }
+}
+
+// Swallow loses the events of a resource that lost answers true for, until Reset.
+func (p *Proxy) Swallow(resource string, lost func(Event) bool) {
+	p.watches.mu.Lock()
+	defer p.watches.mu.Unlock()
+	if p.watches.swallowed == nil {
+		p.watches.swallowed = map[string]func(Event) bool{}
+	}
+	p.watches.swallowed[resource] = lost
+}
+
+func (w *watchRules) thaw(resource string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if news, ok := w.frozen[resource]; ok {
+		close(news)
+		delete(w.frozen, resource)
+	}
+}
+
+func (w *watchRules) reset() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for resource, news := range w.frozen {
+		close(news)
+		delete(w.frozen, resource)
+	}
+	w.swallowed = nil
+}
+
+// await waits while the resource is frozen, and tells whether the event may be delivered.
+func (w *watchRules) await(ctx context.Context, resource string, line []byte) bool {
+	for {
+		w.mu.Lock()
+		news, lost := w.frozen[resource], w.swallowed[resource]
+		w.mu.Unlock()
+		if news == nil {
+			return lost == nil || !lost(eventOf(line))
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+func eventOf(line []byte) Event {
+	var event struct {
+		Type   string
+		Object struct{ Metadata struct{ Name string } }
+	}
+	if json.Unmarshal(line, &event) != nil {
+		return Event{}
+	}
+	return Event{Type: event.Type, Name: event.Object.Metadata.Name}
+}
+
+// watch hands the events of a watch through, one line of JSON each, as they come.
+func (p *Proxy) watch(w http.ResponseWriter, r *http.Request, e *Exchange) {
+	response, err := p.transport.RoundTrip(p.outgoing(r.Context(), r, nil))
+	if err != nil {
+		drop(w)
+		return
+	}
+	defer func() { _ = response.Body.Close() }()
+	p.record(func() { e.Code, e.Answered = response.StatusCode, response.StatusCode })
+	for name, values := range response.Header {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(response.StatusCode)
+	flusher := http.NewResponseController(w)
+	for lines := bufio.NewReader(response.Body); ; {
+		_ = flusher.Flush() // a client that has gone ends the loop by its context
+		line, err := lines.ReadBytes('\n')
+		if p.watches.await(r.Context(), e.Resource, line) {
+			_, _ = w.Write(line)
+		}
+		if err != nil || r.Context().Err() != nil {
+			return
+		}
+	}
+}
