@@ -302,3 +302,9 @@ func (c hastyClock) After(d time.Duration) <-chan time.Time {
 	fired <- c.Now()
 	return fired
 }
+
+func (a *api) hasEnded() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.ended
+}

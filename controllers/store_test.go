@@ -169,7 +169,7 @@ func TestASecretSomebodyElseMadeMeanwhileIsLeftAloneAndTheCertificateRevoked(t *
 	g.Expect(w.secret("gateway").Data).To(HaveKey("password"))
 	g.Expect(w.statuses()).To(Equal([]string{"REVOKED"}))
 	g.Expect(w.posts()).To(Equal(1))
-	g.Expect(w.kstatus("gateway")).To(BeEquivalentTo("Failed"))
+	g.Expect(w.shows("gateway", v1alpha1.ConditionReady)).To(Equal("False SecretConflict"))
 }
 
 func TestAWebhookThatStripsTheKeyIsNoticed(t *testing.T) {
