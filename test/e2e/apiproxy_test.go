@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -30,6 +31,8 @@ type apiProxy struct {
 	gates []*gate
 	// secretNews is locked while watches of Secrets are frozen.
 	secretNews sync.RWMutex
+	// closed ends the requests that are still kept back: that their sender has died does not show before their body is read.
+	closed chan struct{}
 }
 
 // gate keeps the first request back that matches.
@@ -54,7 +57,7 @@ func startAPIProxy(t *testing.T) *apiProxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &apiProxy{kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
+	p := &apiProxy{closed: make(chan struct{}), kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
 	forward := &httputil.ReverseProxy{
 		Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(upstream) },
 		Transport:      transport,
@@ -62,10 +65,12 @@ func startAPIProxy(t *testing.T) *apiProxy {
 		ModifyResponse: p.slowDown,
 	}
 	server := httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		p.pass(r)
-		forward.ServeHTTP(rw, r)
+		if p.pass(r) {
+			forward.ServeHTTP(rw, r)
+		}
 	}))
 	t.Cleanup(func() {
+		close(p.closed)
 		server.CloseClientConnections()
 		server.Close()
 	})
@@ -79,7 +84,7 @@ func startAPIProxy(t *testing.T) *apiProxy {
 	return p
 }
 
-// hold keeps the next request back that matches: wait for arrived, then close opened.
+// hold keeps the next request back that matches, until opened is closed.
 func (p *apiProxy) hold(match func(*http.Request) bool) *gate {
 	g := &gate{match: match, arrived: make(chan struct{}), opened: make(chan struct{})}
 	p.mu.Lock()
@@ -88,8 +93,18 @@ func (p *apiProxy) hold(match func(*http.Request) bool) *gate {
 	return g
 }
 
-// pass waits at the gate of the request, if there is one.
-func (p *apiProxy) pass(r *http.Request) {
+// await waits until a request stands at the gate.
+func (g *gate) await(t *testing.T) {
+	t.Helper()
+	select {
+	case <-g.arrived:
+	case <-time.After(patience):
+		t.Fatalf("no such request to the API server within %s", patience)
+	}
+}
+
+// pass waits at the gate of the request, if there is one, and tells whether the request may go on.
+func (p *apiProxy) pass(r *http.Request) bool {
 	p.mu.Lock()
 	var found *gate
 	for i, g := range p.gates {
@@ -101,12 +116,14 @@ func (p *apiProxy) pass(r *http.Request) {
 	}
 	p.mu.Unlock()
 	if found == nil {
-		return
+		return true
 	}
 	close(found.arrived)
 	select {
 	case <-found.opened:
-	case <-r.Context().Done():
+		return true
+	case <-p.closed:
+		return false
 	}
 }
 
@@ -130,11 +147,4 @@ func (f *freezable) Read(b []byte) (int, error) {
 	f.news.RLock()
 	defer f.news.RUnlock()
 	return n, err
-}
-
-// rehearsalOf matches the dry run of writing that Secret.
-func rehearsalOf(name string) func(*http.Request) bool {
-	return func(r *http.Request) bool {
-		return r.Method == http.MethodPatch && strings.HasSuffix(r.URL.Path, "/secrets/"+name) && r.URL.Query().Get("dryRun") != ""
-	}
 }

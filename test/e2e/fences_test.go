@@ -91,7 +91,7 @@ func TestAConcurrentEditEndsInAConflictBeforeBuying(t *testing.T) {
 
 	gate := proxy.hold(rehearsalOf("gateway"))
 	w.certificate("gateway")
-	<-gate.arrived
+	gate.await(t)
 	w.edit("gateway", func(c *v1alpha1.DeviceCertificate) { c.Spec.CertificateAttributes[0].Value = new(commonName("edited")) })
 	close(gate.opened)
 	w.awaitReady("gateway")
@@ -115,7 +115,7 @@ func TestOfTwoManagersAtTheSameCertificateOneMeetsAConflictBeforeBuying(t *testi
 	w.awaitIssuer(issuerName, v1alpha1.ReasonConnected)
 	w.certificate("gateway")
 	for _, g := range gates {
-		<-g.arrived // both are about to buy
+		g.await(t) // both are about to buy
 	}
 	for _, g := range gates {
 		close(g.opened)

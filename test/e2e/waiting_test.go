@@ -63,7 +63,7 @@ func TestAnOpenAttemptIsResolvedInTimeAlsoWhenItsIssuerIsConnectedLate(t *testin
 	proxy := startAPIProxy(t)
 	credential := proxy.hold(func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/secrets/"+issuerName) })
 	w.launchManager(proxy.kubeconfig)
-	<-credential.arrived
+	credential.await(t)
 	w.await("gateway", "being resolved", patience, func(c *v1alpha1.DeviceCertificate) bool {
 		return condition(c.Status.Conditions, v1alpha1.ConditionReconciling).Reason == v1alpha1.ReasonResolving
 	})
