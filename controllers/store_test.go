@@ -119,7 +119,7 @@ func TestAnAPIServerThatIsDownIsWaitedForLongerThanARefusal(t *testing.T) {
 	w := newWorld(t)
 	began := w.clock.Now()
 	w.api.on(apiRule{step: stepStore, act: func(c apiCall) error {
-		if w.clock.Since(began) < 20*time.Minute {
+		if w.clock.Since(began) < 12*time.Minute {
 			return errors.New("connection refused")
 		}
 		return c.forward()

@@ -156,4 +156,4 @@ func TestWhateverHappensTheBooksAreRightAndEverythingEndsWell(t *testing.T) {
 }
 
 // walks is how many stories are told.
-const walks = 10
+const walks = 6
