@@ -104,6 +104,7 @@ func (r *DeviceCertificateReconciler) current(ctx context.Context, key types.Nam
 
 // act carries the plan out. What takes a vendor call is started as a flight, and reports by itself.
 func (r *DeviceCertificateReconciler) act(ctx context.Context, s *scope, p plan.Plan) (reconcile.Result, error) {
+	s.acknowledge()
 	switch {
 	case p.AwaitsIssuer:
 		r.Accounts.Await(s.issuer.ID, s.request()) // it wakes the object when it can be bought from
@@ -111,9 +112,8 @@ func (r *DeviceCertificateReconciler) act(ctx context.Context, s *scope, p plan.
 		r.Accounts.Withdraw(s.key())
 	}
 	if held := r.heldBack(s); held > 0 && p.CallsVendor() {
-		return reconcile.Result{RequeueAfter: held}, nil
+		return reconcile.Result{RequeueAfter: held}, r.report(ctx, s, p)
 	}
-	s.acknowledge()
 	switch p.Action {
 	case plan.ActionEnroll, plan.ActionRenew:
 		return r.buy(ctx, s, p)

@@ -53,11 +53,22 @@ func (q *resolution) kin(ctx context.Context) (kin, error) {
 			if err != nil {
 				return k, err
 			}
-			k.serials, k.ids = append(k.serials, held.Serial), append(k.ids, held.CertificateID)
+			k.addSecret(held)
 		}
 	}
-	k.serials, k.ids = append(k.serials, q.secret.Serial), append(k.ids, q.secret.CertificateID)
+	own, err := q.r.readSecret(ctx, q.scope, q.attempt.SecretName)
+	if err != nil {
+		return k, err
+	}
+	k.addSecret(own)
 	return k, q.addSecrets(ctx, &k)
+}
+
+// addSecret adds what a Secret holds. One that is broken accounts for nothing: its key is lost.
+func (k *kin) addSecret(f facts) {
+	if f.Usable() {
+		k.serials, k.ids = append(k.serials, f.Serial), append(k.ids, f.CertificateID)
+	}
 }
 
 // addSecrets adds what the annotations of the operator's Secrets name: a Secret that was retained belongs to no object any more and may be

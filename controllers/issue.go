@@ -107,9 +107,7 @@ func (p *purchase) recordIntent(ctx context.Context) error {
 	base := p.cert.DeepCopy()
 	status := &p.cert.Status
 	status.Attempt = p.attempt
-	if plan.RetryRequested(p.cert) {
-		status.LastHandledRetryRequest = p.cert.Annotations[v1alpha1.AnnotationRetryRequestedAt]
-	}
+	p.handleRetry(status)
 	p.applyConditions(p.plan)
 	ctx, cancel := context.WithTimeout(ctx, callBound)
 	defer cancel()

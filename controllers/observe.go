@@ -115,6 +115,7 @@ func (s *scope) connected() bool {
 func (r *DeviceCertificateReconciler) observeSecret(ctx context.Context, s *scope, now time.Time) (facts, error) {
 	remembered := r.memory.recall(s.cert.UID)
 	fresh := !remembered.distrusted && remembered.generation == s.cert.Generation && remembered.facts.Name == s.layout.Name &&
+		remembered.facts.State != plan.SecretForeign && // whose it is depends on more than the Secret
 		(!s.needsPasswords() && remembered.facts.Refused == "" || now.Sub(remembered.readAt) < r.reread(s.cert))
 	if !remembered.distrusted && r.WatchSecrets {
 		meta := &metav1.PartialObjectMetadata{}

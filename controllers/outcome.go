@@ -33,7 +33,17 @@ func (r *DeviceCertificateReconciler) unprepared(ctx context.Context, s *scope, 
 	}
 	s.failed(r, failure{reason: v1alpha1.ReasonSecretRefused, terminal: true, message: "nothing was bought, because the API server would not take the Secret: " +
 		refusal.Status().Message + "; correct RBAC, quota, policy or spec.secret"})
-	r.conclude(context.WithoutCancel(ctx), s, "", s.recordFailure)
+	r.conclude(ctx, s, "", func(status *v1alpha1.DeviceCertificateStatus) {
+		s.recordFailure(status)
+		s.handleRetry(status) // a recorded intent does so itself
+	})
+}
+
+// handleRetry remembers that the user's wish to try again was followed.
+func (s *scope) handleRetry(status *v1alpha1.DeviceCertificateStatus) {
+	if plan.RetryRequested(s.cert) {
+		status.LastHandledRetryRequest = s.cert.Annotations[v1alpha1.AnnotationRetryRequestedAt]
+	}
 }
 
 // failure is a failed attempt as it goes on record.
@@ -67,9 +77,6 @@ func (s *scope) failed(r *DeviceCertificateReconciler, f failure) {
 // recordFailure puts the prepared failure on record.
 func (s *scope) recordFailure(status *v1alpha1.DeviceCertificateStatus) {
 	status.Failures = s.failure
-	if plan.RetryRequested(s.cert) {
-		status.LastHandledRetryRequest = s.cert.Annotations[v1alpha1.AnnotationRetryRequestedAt]
-	}
 }
 
 // notIssued closes an attempt that the vendor never got or definitely refused. Who must act decides how it goes on: the user's own

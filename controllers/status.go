@@ -136,11 +136,12 @@ func timeOf(t time.Time) *metav1.Time {
 // applyConditions sets the conditions the plan implies and removes those it does not.
 func (s *scope) applyConditions(p plan.Plan) {
 	status := &s.cert.Status
-	status.ObservedGeneration = s.cert.Generation
+	// A conflict may have brought in a newer spec, which nobody has looked at yet.
+	status.ObservedGeneration = s.base.Generation
 	wanted := plan.Conditions(&s.snapshot, p)
 	now := metav1.NewTime(s.snapshot.Now.Truncate(time.Second).Local())
 	for _, c := range wanted {
-		c.Message = truncate(c.Message)
+		c.Message, c.ObservedGeneration = truncate(c.Message), s.base.Generation
 		c.LastTransitionTime = now
 		apimeta.SetStatusCondition(&status.Conditions, c)
 	}
@@ -161,7 +162,7 @@ func (s *scope) setOrRemove(kind, reason string, remarks []string) {
 	}
 	slices.Sort(remarks)
 	apimeta.SetStatusCondition(&s.cert.Status.Conditions, metav1.Condition{
-		Type: kind, Status: metav1.ConditionTrue, Reason: reason, ObservedGeneration: s.cert.Generation,
+		Type: kind, Status: metav1.ConditionTrue, Reason: reason, ObservedGeneration: s.base.Generation,
 		Message:            truncate(strings.Join(slices.Compact(remarks), "; ")),
 		LastTransitionTime: metav1.NewTime(s.snapshot.Now.Truncate(time.Second).Local()),
 	})

@@ -264,7 +264,12 @@ func renewRequested(c *v1alpha1.DeviceCertificate, stored Secret) bool {
 }
 
 func render(s *Snapshot) (Plan, bool) {
-	if s.Secret.State == SecretOurs && s.Secret.Broken == "" && s.Secret.InSync {
+	// What an adopted or stripped pair was bought for is written down as soon as it is known, and not before.
+	known := s.IssuanceHash != "" || s.Certificate.Status.IssuanceHash != ""
+	if held(s).IssuanceHash == "" && !known {
+		return Plan{}, false
+	}
+	if s.Secret.State == SecretOurs && s.Secret.Broken == "" && s.Secret.InSync && s.Secret.IssuanceHash != "" {
 		return Plan{}, false
 	}
 	if s.Secret.Refused != "" {

@@ -155,7 +155,7 @@ func TestWhatDoesNotCostACertificate(t *testing.T) {
 		},
 		{
 			name: "a hash that was wiped", snapshot: stored(func(s *Snapshot) { s.Secret.IssuanceHash = "" }),
-			action: ActionNone, reason: v1alpha1.ReasonStored, after: untilRenewal(stored()),
+			action: ActionRender, reason: v1alpha1.ReasonRendering, after: untilRenewal(stored()),
 		},
 		{
 			name: "an issuer that is gone", snapshot: stored(issuerMissing, func(s *Snapshot) { s.IssuanceHash = "" }),
