@@ -112,7 +112,7 @@ func (r *DeviceCertificateReconciler) act(ctx context.Context, s *scope, p plan.
 		r.Accounts.Withdraw(s.key())
 	}
 	if held := r.heldBack(s); held > 0 && p.CallsVendor() {
-		return reconcile.Result{RequeueAfter: held}, r.report(ctx, s, p)
+		return unlessFailed(reconcile.Result{RequeueAfter: held}, r.report(ctx, s, p))
 	}
 	switch p.Action {
 	case plan.ActionEnroll, plan.ActionRenew:
@@ -128,12 +128,12 @@ func (r *DeviceCertificateReconciler) act(ctx context.Context, s *scope, p plan.
 		r.fly(s, func() { r.revokeDue(ctx, s) })
 		return reconcile.Result{}, nil
 	case plan.ActionRender:
-		return r.after(s, p), r.render(ctx, s)
+		return unlessFailed(r.after(s, p), r.render(ctx, s))
 	case plan.ActionFinalize:
 		r.fly(s, func() { r.finalize(ctx, s) })
 		return reconcile.Result{}, nil
 	default:
-		return r.after(s, p), r.report(ctx, s, p)
+		return unlessFailed(r.after(s, p), r.report(ctx, s, p))
 	}
 }
 
@@ -158,7 +158,7 @@ func (r *DeviceCertificateReconciler) buy(ctx context.Context, s *scope, p plan.
 	if wait.Terminal {
 		p.Action, p.Failing = plan.ActionBlock, true
 	}
-	return r.after(s, p), r.report(ctx, s, p)
+	return unlessFailed(r.after(s, p), r.report(ctx, s, p))
 }
 
 // request asks an account for leave to buy for the object.
@@ -203,6 +203,14 @@ func (r *DeviceCertificateReconciler) after(s *scope, p plan.Plan) reconcile.Res
 	// A sleep of days is cut: a clock that was set, or a machine that was suspended, would be noticed late.
 	const longestSleep = 6 * time.Hour
 	return reconcile.Result{RequeueAfter: min(max(due.Sub(s.snapshot.Now), time.Second), longestSleep)}
+}
+
+// unlessFailed is the result, or the error alone: with an error the queue decides when to come back.
+func unlessFailed(result reconcile.Result, err error) (reconcile.Result, error) {
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	return result, nil
 }
 
 // fly runs a flight for the object and wakes it afterwards.

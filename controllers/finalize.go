@@ -31,6 +31,15 @@ func (r *DeviceCertificateReconciler) finalize(ctx context.Context, s *scope) {
 }
 
 func (r *DeviceCertificateReconciler) letGo(ctx context.Context, s *scope) error {
+	live := &v1alpha1.DeviceCertificate{}
+	err := r.Reader.Get(ctx, s.key(), live)
+	if apierrors.IsNotFound(err) || err == nil && live.UID != s.cert.UID {
+		r.memory.forget(s.cert.UID) // long gone: what bears its name by now is another's
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the object: %w", err)
+	}
 	if s.cert.Spec.Revocation.OnDelete == v1alpha1.RevocationRevoke {
 		if err := r.revokeAll(ctx, s); err != nil && plan.FinalizePatience(&s.snapshot) {
 			return err

@@ -106,6 +106,7 @@ func (p *purchase) recordIntent(ctx context.Context) error {
 	p.intentAt = p.r.Clock.Now()
 	base := p.cert.DeepCopy()
 	status := &p.cert.Status
+	p.describe() // what is replaced must be on record, should the report be lost
 	status.Attempt = p.attempt
 	p.handleRetry(status)
 	p.applyConditions(p.plan)

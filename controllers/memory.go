@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/plan"
 	"github.com/devicecert/devicecert-operator/internal/renewal"
 )
@@ -37,6 +38,8 @@ type recollection struct {
 	facts      facts
 	generation int64
 	readAt     time.Time
+	// issued is the fingerprint of status.issued at that time: whose a Secret is may depend on it.
+	issued string
 	// distrusted: a write was refused because something is newer than what was read.
 	distrusted bool
 	// attemptID was first seen open at attemptSeen, by this process's monotonic clock.
@@ -82,10 +85,17 @@ func (m *memory) change(uid types.UID, edit func(*recollection)) {
 	edit(r)
 }
 
-func (m *memory) remember(uid types.UID, f facts, generation int64, now time.Time) {
-	m.change(uid, func(r *recollection) {
-		r.facts, r.generation, r.readAt, r.distrusted = f, generation, now, false
+func (m *memory) remember(c *v1alpha1.DeviceCertificate, f facts, now time.Time) {
+	m.change(c.UID, func(r *recollection) {
+		r.facts, r.generation, r.readAt, r.issued, r.distrusted = f, c.Generation, now, issuedFingerprint(c), false
 	})
+}
+
+func issuedFingerprint(c *v1alpha1.DeviceCertificate) string {
+	if c.Status.Issued == nil {
+		return ""
+	}
+	return c.Status.Issued.FingerprintSHA256
 }
 
 func (m *memory) distrust(uid types.UID) {

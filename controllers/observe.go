@@ -115,7 +115,7 @@ func (s *scope) connected() bool {
 func (r *DeviceCertificateReconciler) observeSecret(ctx context.Context, s *scope, now time.Time) (facts, error) {
 	remembered := r.memory.recall(s.cert.UID)
 	fresh := !remembered.distrusted && remembered.generation == s.cert.Generation && remembered.facts.Name == s.layout.Name &&
-		remembered.facts.State != plan.SecretForeign && // whose it is depends on more than the Secret
+		remembered.issued == issuedFingerprint(s.cert) &&
 		(!s.needsPasswords() && remembered.facts.Refused == "" || now.Sub(remembered.readAt) < r.reread(s.cert))
 	if !remembered.distrusted && r.WatchSecrets {
 		meta := &metav1.PartialObjectMetadata{}
@@ -141,7 +141,7 @@ func (r *DeviceCertificateReconciler) observeSecret(ctx context.Context, s *scop
 	if found.incomplete = slices.Clone(s.incomplete); len(found.incomplete) > 0 && found.Usable() {
 		found.InSync = true // keystores whose password is gone are left as they are, rather than taken away
 	}
-	r.memory.remember(s.cert.UID, found, s.cert.Generation, now)
+	r.memory.remember(s.cert, found, now)
 	return found, nil
 }
 
@@ -184,8 +184,7 @@ func factsOf(secret *corev1.Secret, c *v1alpha1.DeviceCertificate, l tlssecret.L
 	}
 	stored := tlssecret.Read(secret)
 	f.describe(stored)
-	issued := c.Status.Issued
-	received := issued != nil && f.fingerprint != "" && f.fingerprint == issued.FingerprintSHA256
+	received := f.fingerprint != "" && f.fingerprint == issuedFingerprint(c)
 	if f.State == plan.SecretForeign {
 		if !owner.Unclaimed || !received {
 			return facts{uid: f.uid, resourceVersion: f.resourceVersion, Secret: plan.Secret{Name: f.Name, State: f.State, Owner: f.Owner}}

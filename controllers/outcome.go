@@ -163,15 +163,15 @@ func (p *purchase) succeeded(ctx context.Context, stored facts, warnings []certs
 	issued.FingerprintSHA256 = stored.fingerprint // sealed or not, it came from the vendor
 	stored.incomplete = append(stored.incomplete, p.incomplete...)
 	p.secret = stored
-	p.r.memory.remember(p.cert.UID, stored, p.cert.Generation, p.r.Clock.Now())
 	var remarks []string
 	for _, w := range warnings {
 		remarks = append(remarks, w.Message)
 	}
 	reported := p.r.conclude(ctx, p.scope, p.attempt.ID, func(status *v1alpha1.DeviceCertificateStatus) {
-		closeAsStored(status, replaced, issued, p.r.Clock.Now())
+		closeAsStored(status, replaced, issued, stored, p.r.Clock.Now())
 		p.setOrRemove(v1alpha1.ConditionDiffersFromRequest, v1alpha1.ReasonStored, remarks)
 	})
+	p.r.memory.remember(p.cert, stored, p.r.Clock.Now())
 	p.log.Info("certificate stored", "attempt", p.attempt.ID, "serial", stored.Serial, "secret", stored.Name)
 	if reported {
 		verb := "Issued"

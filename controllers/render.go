@@ -58,7 +58,7 @@ func (r *DeviceCertificateReconciler) render(ctx context.Context, s *scope) erro
 	written.incomplete = append(written.incomplete, s.incomplete...)
 	s.secret = written
 	s.snapshot.Secret = written.Secret
-	r.memory.remember(s.cert.UID, written, s.cert.Generation, s.snapshot.Now)
+	r.memory.remember(s.cert, written, s.snapshot.Now)
 	return r.report(ctx, s, plan.Decide(&s.snapshot))
 }
 

@@ -76,7 +76,7 @@ func (q *resolution) storedAfterAll(ctx context.Context) (bool, error) {
 		q.secret = live
 	}
 	if !q.r.conclude(ctx, q.scope, q.attempt.ID, func(status *v1alpha1.DeviceCertificateStatus) {
-		closeAsStored(status, replaced, identify(live), q.r.Clock.Now())
+		closeAsStored(status, replaced, identify(live), live, q.r.Clock.Now())
 	}) {
 		q.r.memory.stumbled(q.cert.UID, q.r.Clock.Now())
 	}
@@ -258,14 +258,33 @@ func (q *resolution) close(ctx context.Context) {
 	q.failed(q.r, f)
 	reported := q.r.conclude(ctx, q.scope, q.attempt.ID, func(status *v1alpha1.DeviceCertificateStatus) {
 		status.Attempt = nil
-		status.Orphans = slices.Concat(q.orphans, status.Orphans)
-		status.Orphans = status.Orphans[:min(len(status.Orphans), v1alpha1.MaxOrphans)]
+		q.list(status)
 		q.recordFailure(status)
 	})
 	q.tell()
+	if !reported {
+		q.addToRecord(ctx)
+	}
 	if reported && len(q.orphans) > 0 {
 		q.r.event(q.cert, corev1.EventTypeWarning, v1alpha1.ReasonOrphan, "Resolve", fmt.Sprintf("attempt %s: %s (%s)", q.attempt.ID, q.orphans[0].Message, q.orphans[0].Outcome))
 	}
+}
+
+// addToRecord lists the orphans although another process closed the attempt: that one may have stored a certificate that was revoked here.
+func (q *resolution) addToRecord(ctx context.Context) {
+	live := &v1alpha1.DeviceCertificate{}
+	if len(q.orphans) == 0 || q.r.Reader.Get(ctx, q.key(), live) != nil || live.UID != q.cert.UID {
+		return
+	}
+	q.use(live)
+	q.r.memory.distrust(live.UID)
+	q.r.conclude(ctx, q.scope, openAttemptID(live), q.list)
+}
+
+// list puts the orphans on the list.
+func (q *resolution) list(status *v1alpha1.DeviceCertificateStatus) {
+	status.Orphans = slices.Concat(q.orphans, status.Orphans)
+	status.Orphans = status.Orphans[:min(len(status.Orphans), v1alpha1.MaxOrphans)]
 }
 
 // tell logs what was found: the log outlives the object.

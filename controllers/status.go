@@ -106,11 +106,11 @@ func openAttemptID(c *v1alpha1.DeviceCertificate) string {
 	return c.Status.Attempt.ID
 }
 
-// describe copies what the Secret holds into the status. While there is no usable Secret the last certificate stays described, because
+// describe copies what the Secret holds into the status. While an attempt is open the description stays that of its predecessor, and while there is no usable Secret the last certificate stays described, because
 // its successor must be told apart from it.
 func (s *scope) describe() {
 	f, status := s.secret, &s.cert.Status
-	if s.snapshot.InFlight || f.State != plan.SecretOurs || f.Broken != "" {
+	if status.Attempt != nil || s.snapshot.InFlight || f.State != plan.SecretOurs || f.Broken != "" {
 		return
 	}
 	status.CertificateID, status.RequestID, status.IssuanceHash = f.CertificateID, f.requestID, f.IssuanceHash
@@ -177,22 +177,24 @@ func truncate(message string) string {
 	return strings.ToValidUTF8(message[:v1alpha1.MaxMessageLength-len(ellipsis)], "") + ellipsis
 }
 
-// closeAsStored ends an attempt whose certificate, issued, is in the Secret, and lists what it replaced.
-func closeAsStored(status *v1alpha1.DeviceCertificateStatus, replaced, issued *v1alpha1.IssuedCertificate, now time.Time) {
+// closeAsStored ends an attempt whose certificate is in the Secret, and lists what it replaced.
+func closeAsStored(status *v1alpha1.DeviceCertificateStatus, replaced, issued *v1alpha1.IssuedCertificate, stored facts, now time.Time) {
 	if status.Attempt != nil && plan.Unscheduled(status.Attempt.Reason) {
 		status.Replacements = plan.CountReplacement(status.Replacements, *timeOf(now))
 	}
 	// A pair that was swapped in the Secret is what was replaced there; what had been issued for it is replaced as well.
-	status.Superseded = superseded(status.Superseded, status.Issued, now)
-	status.Superseded = superseded(status.Superseded, replaced, now)
+	for _, earlier := range []*v1alpha1.IssuedCertificate{status.Issued, replaced} {
+		status.Superseded = superseded(status.Superseded, earlier, stored.NotBefore, now)
+	}
 	status.Attempt, status.Failures, status.Issued = nil, nil, issued
 }
 
-// superseded adds what was replaced to the list of earlier certificates, newest first, and drops those that have expired.
-func superseded(list []v1alpha1.SupersededCertificate, replaced *v1alpha1.IssuedCertificate, now time.Time) []v1alpha1.SupersededCertificate {
+// superseded adds what was replaced to the list of earlier certificates, newest first, and drops those that have expired. What has expired
+// is told by when the vendor let the successor begin: a clock of ours that has jumped must not take valid certificates off the record.
+func superseded(list []v1alpha1.SupersededCertificate, replaced *v1alpha1.IssuedCertificate, successorBegins, now time.Time) []v1alpha1.SupersededCertificate {
 	if replaced != nil && !slices.ContainsFunc(list, func(s v1alpha1.SupersededCertificate) bool { return s.SerialNumber == replaced.SerialNumber }) {
 		list = slices.Insert(slices.Clone(list), 0, v1alpha1.SupersededCertificate{IssuedCertificate: *replaced, SupersededAt: *timeOf(now)})
 	}
-	list = slices.DeleteFunc(list, func(s v1alpha1.SupersededCertificate) bool { return !now.Before(s.NotAfter.Time) })
+	list = slices.DeleteFunc(list, func(s v1alpha1.SupersededCertificate) bool { return !successorBegins.Before(s.NotAfter.Time) })
 	return list[:min(len(list), v1alpha1.MaxSuperseded)]
 }

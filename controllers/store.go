@@ -57,6 +57,13 @@ func fence(ac *corev1ac.SecretApplyConfiguration, uid, resourceVersion string) {
 func (p *purchase) store(ctx context.Context, content tlssecret.Content) (facts, error) {
 	target, layout := p.secret, p.layout
 	began := p.r.Clock.Now()
+	if late := p.r.Clock.Since(p.intentAt); late > p.lease.Timeout()+storeBound {
+		// The process was stopped for so long that another one may have resolved the attempt.
+		var err error
+		if target, err = p.retarget(ctx, target, late); err != nil {
+			return facts{}, err
+		}
+	}
 	for delay := firstStoreDelay; ; delay = min(2*delay, longestStoreDelay) {
 		stored, err := p.r.apply(ctx, p.cert, content, layout, target)
 		if err == nil {

@@ -33,6 +33,9 @@ type options struct {
 	zap                      zap.Options
 }
 
+// firstRevealingLevel is the verbosity from which client-go logs request and response bodies.
+const firstRevealingLevel = 8
+
 // inClusterNamespace is where a pod finds the name of its namespace.
 const inClusterNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
@@ -80,6 +83,9 @@ func (o *options) complete() error {
 			return fmt.Errorf("--cluster-resource-namespace is empty and the manager's own namespace cannot be read: %w", err)
 		}
 		o.clusterResourceNamespace = strings.TrimSpace(string(own))
+	}
+	if o.zap.Level != nil && o.zap.Level.Enabled(-firstRevealingLevel) {
+		return fmt.Errorf("--zap-log-level is at most %d: from %d on the Kubernetes client would log the contents of Secrets", firstRevealingLevel-1, firstRevealingLevel)
 	}
 	if o.maxConcurrentReconciles < 1 {
 		return fmt.Errorf("--max-concurrent-reconciles is %d: it must be at least 1", o.maxConcurrentReconciles)

@@ -159,11 +159,15 @@ func purchase(s *Snapshot) (Plan, bool) {
 	return want, true
 }
 
-// meanwhile answers with what can be done while a purchase waits: the pair that is there is shown as the spec asks now. A purchase that
-// need not wait does the same in its one write.
+// meanwhile answers with what can be done while a purchase waits: the pair that is there is shown as the spec asks now, as a purchase
+// that need not wait does in its one write, and what was replaced is revoked.
 func meanwhile(s *Snapshot, wait Plan) Plan {
 	if p, ok := render(s); ok && p.Action == ActionRender && held(s).Usable() {
 		p.Due = wait.Due
+		return p
+	}
+	if p, ok := revocation(s); ok {
+		p.Due = earliest(wait.Due, p.Due)
 		return p
 	}
 	return wait

@@ -38,6 +38,8 @@ func DueRevocations(s *Snapshot) (due []v1alpha1.SupersededCertificate, next tim
 	for _, predecessor := range s.Certificate.Status.Superseded {
 		var at time.Time
 		switch {
+		case certs.SameSerial(predecessor.SerialNumber, held(s).Serial): // somebody restored the Secret of yesterday
+			continue
 		case predecessor.RevocationFailure != "" || !s.Now.Before(predecessor.NotAfter.Time):
 			continue
 		case requested && certs.SameSerial(predecessor.SerialNumber, request.Serial):
