@@ -23,6 +23,11 @@ import (
 func (r *DeviceCertificateReconciler) revokeDue(ctx context.Context, s *scope) {
 	ctx, cancel := context.WithTimeout(ctx, resolveBound)
 	defer cancel()
+	live := &v1alpha1.DeviceCertificate{}
+	if err := r.Reader.Get(ctx, s.key(), live); err != nil || live.UID != s.cert.UID || live.ResourceVersion != s.cert.ResourceVersion {
+		r.memory.stumbled(s.cert.UID, r.Clock.Now()) // a revocation cannot be undone, so it is not decided from an old view
+		return
+	}
 	due, _ := plan.DueRevocations(&s.snapshot)
 	for i := range due {
 		refused, err := r.revokePredecessor(ctx, s.cert, &due[i])

@@ -78,7 +78,7 @@ type DeviceCertificateSpec struct {
 	// +optional
 	CertificateAttributes []Attribute `json:"certificateAttributes,omitempty"`
 	// deviceAttributes are the values the profile wants in the vendor's device record, such as DEVICE_IDENTIFIER: at most 50, each id once.
-	// An id is the attribute's id, or its name as the profile's enrollment specification spells it, if that is unique.
+	// An id is the attribute's id, as the profile's enrollment specification lists it, not its name.
 	// Default: none. Changing them costs a certificate.
 	// +listType=map
 	// +listMapKey=id
