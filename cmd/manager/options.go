@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/client/config"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/devicecert/devicecert-operator/internal/account"
@@ -43,8 +44,8 @@ const inClusterNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namesp
 func parse(args []string) (options, error) {
 	var o options
 	var namespaces, selector, hosts, networks string
-	fs := flag.CommandLine // --kubeconfig is registered there by controller-runtime
-	fs.Init("manager", flag.ContinueOnError)
+	fs := flag.NewFlagSet("manager", flag.ContinueOnError)
+	config.RegisterFlags(fs) // --kubeconfig
 	fs.BoolVar(&o.leaderElect, "leader-elect", false, "Elect a leader among several replicas; only the leader buys.")
 	fs.StringVar(&o.metricsAddress, "metrics-bind-address", "0", "Address of the metrics endpoint, such as :8443; 0 turns it off.")
 	fs.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz; 0 turns them off.")
