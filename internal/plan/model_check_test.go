@@ -236,14 +236,7 @@ func (w *modelWorld) round() bool {
 
 // sleep passes the time until the next object is due; false when none ever is.
 func (w *modelWorld) sleep() bool {
-	next := time.Duration(0)
-	for p := range w.processes {
-		for _, due := range w.procs[p].due {
-			if due > 0 && (next == 0 || due < next) {
-				next = due
-			}
-		}
-	}
+	next := w.nextDue()
 	if next == 0 || w.problem != "" {
 		return false
 	}
@@ -253,15 +246,15 @@ func (w *modelWorld) sleep() bool {
 
 // rested tells whether every object is Ready, or rightly waits for a person.
 func (w *modelWorld) rested() bool {
-	for slot, c := range w.certs[:w.objects] {
-		if c != nil && !w.atRest(slot, c) {
+	for _, c := range w.certs[:w.objects] {
+		if c != nil && !w.atRest(c) {
 			return false
 		}
 	}
 	return true
 }
 
-func (w *modelWorld) atRest(slot int, c *v1alpha1.DeviceCertificate) bool {
+func (w *modelWorld) atRest(c *v1alpha1.DeviceCertificate) bool {
 	status := &c.Status
 	if c.DeletionTimestamp != nil || status.ObservedGeneration != c.Generation {
 		return false
@@ -284,12 +277,11 @@ func (w *modelWorld) atRest(slot int, c *v1alpha1.DeviceCertificate) bool {
 	if ready != nil && ready.Status == "True" && status.Failures != nil && status.Failures.Terminal {
 		return true // the vendor refuses the renewal; everything else waits for it
 	}
-	return ready != nil && ready.Status == "True" && len(w.pendingRevocations(slot, c)) == 0 && meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionIssuing) == nil
+	return ready != nil && ready.Status == "True" && len(w.pendingRevocations(c)) == 0 && meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionIssuing) == nil
 }
 
-func (w *modelWorld) pendingRevocations(slot int, c *v1alpha1.DeviceCertificate) []v1alpha1.SupersededCertificate {
+func (w *modelWorld) pendingRevocations(c *v1alpha1.DeviceCertificate) []v1alpha1.SupersededCertificate {
 	due, _ := DueRevocations(&Snapshot{Now: w.wall(), Certificate: c, Secret: w.readSecret(secretNameOf(c), c).Secret})
-	_ = slot
 	return due
 }
 
@@ -302,7 +294,7 @@ func (w *modelWorld) still() {
 	}
 	for i := range w.ledger {
 		line := &w.ledger[i]
-		if !w.settled(line) && !w.accounted(line) && !w.held(line) {
+		if !w.settled(line) && !w.accounted(line) && !w.open(line) {
 			w.fail("I1: certificate %s of %s is on nobody's record at rest", line.serial, line.attempt)
 		}
 	}
@@ -319,9 +311,7 @@ func (w *modelWorld) still() {
 	}
 }
 
-// held tells whether an attempt that waits for a person accounts for the line.
-func (w *modelWorld) held(line *modelIssued) bool { return w.open(line) }
-
+// nextDue is when somebody looks again without an event; zero for never.
 func (w *modelWorld) nextDue() (next time.Duration) {
 	for p := range w.processes {
 		for _, due := range w.procs[p].due {
