@@ -84,6 +84,9 @@ func (w *world) checkAccounting(name string, c *counts) {
 	for _, p := range last.Superseded {
 		held[p.SerialNumber] = true
 	}
+	if last.Issued != nil && ever[last.Issued.SerialNumber] {
+		held[last.Issued.SerialNumber] = true // what was stored last, also when the user has deleted the Secret
+	}
 	for _, e := range w.ledger() {
 		if e.CommonName != w.commonName(name) {
 			continue
