@@ -267,7 +267,8 @@ func (w *world) settle() {
 // no more to say.
 func (w *world) reconcile(key types.NamespacedName) {
 	defer func() {
-		if p := recover(); p != nil && p != errEnded {
+		p := recover()
+		if err, ok := p.(error); p != nil && !(ok && errors.Is(err, errEnded)) {
 			panic(p)
 		}
 	}()

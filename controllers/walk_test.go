@@ -22,7 +22,6 @@ import (
 type walk struct {
 	*world
 	dice   *rand.Rand
-	policy v1alpha1.OrphanPolicy
 	told   []string
 }
 

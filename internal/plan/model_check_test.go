@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/certs"
@@ -263,21 +263,21 @@ func (w *modelWorld) atRest(c *v1alpha1.DeviceCertificate) bool {
 		return status.Attempt.RequestID != "" && c.Annotations[v1alpha1.AnnotationAbandonAttempt] != status.Attempt.ID
 	}
 	held := w.secrets[secretIndex(secretNameOf(c))]
-	ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady)
+	ready := apimeta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady)
 	switch {
 	case c.Spec.Suspend:
 		return true
 	case held != nil && held.owner != c.Name && held.owner != "":
-		return meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionStalled)
+		return apimeta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionStalled)
 	case held != nil && held.owner == "" && (status.Issued == nil || held.serial != status.Issued.FingerprintSHA256):
-		return meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionStalled)
+		return apimeta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionStalled)
 	case c.Spec.Renewal.Policy == v1alpha1.RenewalDisabled && held != nil && !w.wall().Before(held.notAfter):
-		return meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionStalled)
+		return apimeta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionStalled)
 	}
 	if ready != nil && ready.Status == "True" && status.Failures != nil && status.Failures.Terminal {
 		return true // the vendor refuses the renewal; everything else waits for it
 	}
-	return ready != nil && ready.Status == "True" && len(w.pendingRevocations(c)) == 0 && meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionIssuing) == nil
+	return ready != nil && ready.Status == "True" && len(w.pendingRevocations(c)) == 0 && apimeta.FindStatusCondition(status.Conditions, v1alpha1.ConditionIssuing) == nil
 }
 
 func (w *modelWorld) pendingRevocations(c *v1alpha1.DeviceCertificate) []v1alpha1.SupersededCertificate {
@@ -325,7 +325,7 @@ func (w *modelWorld) nextDue() (next time.Duration) {
 
 // truthful checks that an object that is said to be Ready has in its Secret what is said of it.
 func (w *modelWorld) truthful(slot int, c *v1alpha1.DeviceCertificate) {
-	if !meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ConditionReady) || c.Spec.Suspend || c.Status.Attempt != nil {
+	if !apimeta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ConditionReady) || c.Spec.Suspend || c.Status.Attempt != nil {
 		return
 	}
 	held := w.secrets[secretIndex(secretNameOf(c))]
