@@ -21,8 +21,8 @@ import (
 // certificate.
 type walk struct {
 	*world
-	dice   *rand.Rand
-	told   []string
+	dice *rand.Rand
+	told []string
 }
 
 func pick[T any](w *walk, from ...T) T { return from[w.dice.IntN(len(from))] }
