@@ -52,6 +52,9 @@ func (l workload) rehearse(t *testing.T, learned *rehearsal) {
 	}
 }
 
+// inFlight is how many requests an account has on their way at most, unless its issuer says otherwise.
+const inFlight = 8
+
 // run breaks one point, heals, and checks that the user gets what was asked for and that the invariants hold.
 func (l workload) run(t *testing.T, p plan, at point, writes int) {
 	w := newWorld(t, l.name+": "+p.name)
@@ -68,6 +71,9 @@ func (l workload) run(t *testing.T, p plan, at point, writes int) {
 	extra := 0
 	if p.loses {
 		extra = 1
+	}
+	if l.many && p.kills {
+		extra = inFlight // all that were on their way die together
 	}
 	w.wantBought(l.bought, l.bought+extra)
 	// A lost answer is resolved and followed by a back-off and a second purchase; a restart may say again what is known.

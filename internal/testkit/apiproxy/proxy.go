@@ -85,6 +85,15 @@ func (p *Proxy) Close() {
 	p.server.Close()
 }
 
+func (p *Proxy) closed() bool {
+	select {
+	case <-p.closing:
+		return true
+	default:
+		return false
+	}
+}
+
 // Add arms a fault.
 func (p *Proxy) Add(f Fault) *Armed {
 	a := &Armed{fault: f, proxy: p, met: make(chan struct{}), removed: make(chan struct{})}
@@ -135,6 +144,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.watch(w, r, e)
 		return
 	}
+	p.watches.travel(r, e)
 	response, err := p.forward(r, body, e)
 	if err != nil {
 		drop(w)

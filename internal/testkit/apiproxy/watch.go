@@ -9,6 +9,10 @@ import (
 	"encoding/json"
 	"net/http"
 	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // Event is one event of a watch.
@@ -26,6 +30,8 @@ type watchRules struct {
 	frozen map[string]chan struct{}
 	// swallowed tells which events of a resource are lost.
 	swallowed map[string]func(Event) bool
+	// old are the versions that lists of a resource are served at.
+	old map[string]string
 }
 
 // Freeze keeps back everything that watches of the resource have to say, those that are opened meanwhile included, until thaw is
@@ -40,6 +46,18 @@ func (p *Proxy) Freeze(resource string) (thaw func()) {
 		p.watches.frozen[resource] = make(chan struct{})
 	}
 	return func() { p.watches.thaw(resource) }
+}
+
+// ServeOld answers lists of a resource as they were at that version of the cluster, and lets its watches say nothing, as an API server
+// that has lost touch with etcd does, until Reset. Reads of single objects show the truth. The version must be younger than etcd's
+// compaction of five minutes.
+func (p *Proxy) ServeOld(resource, version string) {
+	p.watches.mu.Lock()
+	defer p.watches.mu.Unlock()
+	if p.watches.old == nil {
+		p.watches.old = map[string]string{}
+	}
+	p.watches.old[resource] = version
 }
 
 // Swallow loses the events of a resource that lost answers true for, until Reset.
@@ -68,7 +86,47 @@ func (w *watchRules) reset() {
 		close(news)
 		delete(w.frozen, resource)
 	}
-	w.swallowed = nil
+	w.swallowed, w.old = nil, nil
+}
+
+// oldVersion is the version that lists of the resource are served at; empty for the truth.
+func (w *watchRules) oldVersion(resource string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.old[resource]
+}
+
+// travel rewrites a list to the version it is served at.
+func (w *watchRules) travel(r *http.Request, e *Exchange) {
+	version := w.oldVersion(e.Resource)
+	if version == "" || e.Verb != "list" {
+		return
+	}
+	query := r.URL.Query()
+	query.Set("resourceVersion", version)
+	query.Set("resourceVersionMatch", "Exact")
+	r.URL.RawQuery = query.Encode()
+}
+
+// serveNothing is a watch of a resource that is served old: a streamed list is refused, so that the client lists, and the rest is silence.
+// Once the truth is back the connection ends, and the client lists again.
+func (p *Proxy) serveNothing(w http.ResponseWriter, r *http.Request, e *Exchange) {
+	if r.URL.Query().Has("sendInitialEvents") {
+		p.record(func() { e.Answered = http.StatusUnprocessableEntity })
+		respond(w, Fault{Status: http.StatusUnprocessableEntity, Message: "sendInitialEvents is forbidden for watch"})
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = http.NewResponseController(w).Flush() // a client that has gone ends the wait by its context
+	const interval = 50 * time.Millisecond
+	_ = wait.PollUntilContextCancel(r.Context(), interval, true, func(context.Context) (bool, error) {
+		return p.closed() || p.watches.oldVersion(e.Resource) == "", nil
+	})
+	expired := metav1.Status{
+		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure,
+		Code: http.StatusGone, Reason: metav1.StatusReasonExpired, Message: "the version is too old",
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"type": "ERROR", "object": expired})
 }
 
 // await waits while the resource is frozen, and tells whether the event may be delivered.
@@ -101,6 +159,10 @@ func eventOf(line []byte) Event {
 
 // watch hands the events of a watch through, one line of JSON each, as they come.
 func (p *Proxy) watch(w http.ResponseWriter, r *http.Request, e *Exchange) {
+	if p.watches.oldVersion(e.Resource) != "" {
+		p.serveNothing(w, r, e)
+		return
+	}
 	response, err := p.transport.RoundTrip(p.outgoing(r.Context(), r, nil))
 	if err != nil {
 		drop(w)
