@@ -5,11 +5,15 @@ package faults
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/pem"
 	"net/http"
 	"strings"
 	"syscall"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
@@ -24,6 +28,7 @@ func processRows() []row {
 		{id: "L1", name: "the lease is lost during a request: it is stored, and nothing new begins", run: leaseLost},
 		{id: "L3", name: "a leader sleeps with an answer in hand, and wakes when another has gone on", run: leaderSleeps},
 		{id: "L6", name: "two managers without leader election", run: twoManagers},
+		{id: "O5", name: "at the highest log level no key is logged", run: loudest},
 	}
 }
 
@@ -135,4 +140,39 @@ func twoManagers(w *world) {
 	w.eachOfBurst(func(name string) { w.certificate(name) })
 	w.eachOfBurst(func(name string) { w.awaitReady(name) })
 	w.wantBought(burst)
+}
+
+func loudest(w *world) {
+	tooLoud := w.launchManager(w.kubeconfig, "--zap-log-level=8")
+	w.awaitEnd(tooLoud)
+	if code := tooLoud.command.ProcessState.ExitCode(); code != 1 {
+		w.Errorf("I4: a level at which the Kubernetes client logs Secrets ends with status %d, want 1", code)
+	}
+	manager := w.startManager("--zap-log-level=7", "--zap-devel")
+	w.connect(issuerName, w.vendor())
+	w.certificate(gateway)
+	w.awaitReady(gateway)
+	log := manager.log()
+	for _, secret := range append(traces(w.secret(gateway)), token) {
+		if strings.Contains(log, secret) {
+			w.Errorf("I4: the log holds %q", secret)
+		}
+	}
+}
+
+// traces are the spellings in which the private key of a Secret could appear somewhere: lines of PEM, the bytes in hex and in base64.
+func traces(s *corev1.Secret) []string {
+	text := s.Data["tls.key"]
+	found := []string{base64.StdEncoding.EncodeToString(text)[:64]}
+	for line := range strings.Lines(string(text)) {
+		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "-----") {
+			found = append(found, line)
+		}
+	}
+	if block, _ := pem.Decode(text); block != nil {
+		const window = 16
+		middle := block.Bytes[len(block.Bytes)/3:][:window]
+		found = append(found, hex.EncodeToString(middle), strings.ToUpper(hex.EncodeToString(middle)))
+	}
+	return found
 }

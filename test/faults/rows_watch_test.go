@@ -17,6 +17,7 @@ func watchRows() []row {
 		{id: "W1", name: "the cache does not show the intent", run: frozenAfterIntent},
 		{id: "W2", name: "the cache does not show the stored Secret", run: frozenAfterStore},
 		{id: "W3", name: "a restart against lists from before the purchase", run: timeTravel},
+		{id: "W4", name: "a restart against lists in which the object was just being deleted", run: timeTravelOverDeletion},
 		{id: "W6", name: "events in between are lost", run: swallowed},
 	}
 }
@@ -69,6 +70,38 @@ func (w *world) serveOld(version string) {
 	proxy.ServeOld("devicecertificates", version)
 	proxy.ServeOld("secrets", version)
 	w.launchManager(kubeconfig).awaitLog(w.T, "Starting workers", 3)
+}
+
+func timeTravelOverDeletion(w *world) {
+	policies := func(c *v1alpha1.DeviceCertificate) {
+		c.Spec.Revocation.OnDelete = v1alpha1.RevocationRevoke
+		c.Spec.Secret.DeletionPolicy = v1alpha1.DeletionDelete
+	}
+	w.beginIssued(policies)
+	deleteCertificate(w)
+	eventually(w.T, "the certificate is gone", func(context.Context) (bool, error) { return w.find(gateway) == nil, nil })
+	certificates, _ := w.versions.of(gateway)
+	deleting := certificates[slices.IndexFunc(certificates, func(c *v1alpha1.DeviceCertificate) bool { return c.DeletionTimestamp != nil })]
+	w.certificate(gateway, policies)
+	w.before = w.awaitReady(gateway)
+	w.awaitQuiet()
+	w.killManager()
+
+	w.serveOld(deleting.ResourceVersion)
+	w.awaitQuiet()
+	w.wantIntact()
+	if c := w.find(gateway); c == nil || c.DeletionTimestamp != nil {
+		w.Error("the new object was finalised for the old one")
+	}
+	w.proxies[1].Reset()
+	w.awaitReady(gateway)
+	w.wantIntact()
+	for _, e := range w.ledger() {
+		if e.SerialNumber == w.before && e.Status == statusRevoked {
+			w.Error("the new object's certificate was revoked for the old one")
+		}
+	}
+	w.wantBought(1)
 }
 
 func swallowed(w *world) {
