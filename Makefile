@@ -51,6 +51,11 @@ test: build controlplane ## Run all tests
 e2e: build controlplane ## Run only the tests of whole processes
 	go test $(TESTFLAGS) ./test/e2e/...
 
+.PHONY: faults
+faults: build controlplane ## Break every step of every workload once; table in bin/faults/result.json
+	@mkdir -p bin/faults
+	go test -count=1 -timeout=60m ./test/faults -v -run 'TestWhateverBreaks|TestEveryRow' -args -faults.full -faults.result=$(CURDIR)/bin/faults/result.json
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (20s)
 	@hack/fuzz.sh $(FUZZTIME)

@@ -69,6 +69,7 @@ func newManager(o options) (ctrl.Manager, error) {
 	restConfig.UserAgent = userAgent()
 	// The API server warns that the rehearsal's placeholder is no key pair.
 	restConfig.WarningHandler = rest.NoWarnings{}
+	restConfig.Wrap(boundCalls)
 	grace := min(o.shutdownTimeout, reconcileGrace)
 	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
 		Scheme:                  scheme,
