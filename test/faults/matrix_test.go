@@ -12,6 +12,7 @@ import (
 // TestWhateverBreaksOnceNothingIsLostAndNothingBoughtTwice learns the points of each workload from a clean run and breaks every one of
 // them in every way, one at a time.
 func TestWhateverBreaksOnceNothingIsLostAndNothingBoughtTwice(t *testing.T) {
+	t.Parallel()
 	clean := map[string]*rehearsal{}
 	t.Run("undisturbed", func(t *testing.T) {
 		for _, l := range workloads() {
