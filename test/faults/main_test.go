@@ -36,8 +36,9 @@ const (
 )
 
 var (
-	full   = flag.Bool("faults.full", os.Getenv("FAULTS_FULL") != "", "run every plan of every workload, not only those that every change has to pass")
-	result = flag.String("faults.result", "", "write the table as JSON to this file")
+	full    = flag.Bool("faults.full", os.Getenv("FAULTS_FULL") != "", "run every plan of every workload, not only those that every change has to pass")
+	result  = flag.String("faults.result", "", "write the table as JSON to this file")
+	overlay = flag.String("faults.overlay", "", "build the manager with this overlay, as go build knows it: for test/faults/mutants")
 	// lanes is how many cases run at a time. They wait more than they work.
 	lanes = flag.String("faults.lanes", "8", "cases that run side by side")
 )
@@ -89,7 +90,7 @@ func prepare(dir string) error {
 		return err
 	}
 	env.manager = filepath.Join(dir, "manager")
-	if err := run("go", "build", "-o", env.manager, "../../cmd/manager"); err != nil {
+	if err := run("go", "build", "-overlay="+*overlay, "-o", env.manager, "../../cmd/manager"); err != nil {
 		return err
 	}
 	var err error

@@ -183,6 +183,7 @@ func editedInFlight(w *world) {
 	id := w.heldEnroll()
 	w.certificate(gateway)
 	w.awaitHit(w.vendor(), id)
+	eventually(w.T, "the vendor has issued", func(context.Context) (bool, error) { return len(w.ledger()) > 0, nil })
 	w.before = w.ledger()[0].SerialNumber
 	changeUnit(w)
 	w.release(id)
