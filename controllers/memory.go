@@ -26,6 +26,8 @@ type facts struct {
 	issuer, host, profileID string
 	// sealed: the key is not in the open, so that holding the Secret proves nothing.
 	sealed bool
+	// byIssued: whose it is, or whether that is proven, depends on status.issued.
+	byIssued bool
 	// chainDamaged: other certificates than the leaf are not those that were issued.
 	chainDamaged bool
 	// incomplete are the optional outputs that could not be rendered.
@@ -38,7 +40,7 @@ type recollection struct {
 	facts      facts
 	generation int64
 	readAt     time.Time
-	// issued is the fingerprint of status.issued at that time: whose a Secret is may depend on it.
+	// issued is the fingerprint of status.issued at that time.
 	issued string
 	// distrusted: a write was refused because something is newer than what was read.
 	distrusted bool

@@ -115,7 +115,7 @@ func (s *scope) connected() bool {
 func (r *DeviceCertificateReconciler) observeSecret(ctx context.Context, s *scope, now time.Time) (facts, error) {
 	remembered := r.memory.recall(s.cert.UID)
 	fresh := !remembered.distrusted && remembered.generation == s.cert.Generation && remembered.facts.Name == s.layout.Name &&
-		remembered.issued == issuedFingerprint(s.cert) &&
+		(!remembered.facts.byIssued || remembered.issued == issuedFingerprint(s.cert)) &&
 		(!s.needsPasswords() && remembered.facts.Refused == "" || now.Sub(remembered.readAt) < r.reread(s.cert))
 	if !remembered.distrusted && r.WatchSecrets {
 		meta := &metav1.PartialObjectMetadata{}
@@ -184,10 +184,11 @@ func factsOf(secret *corev1.Secret, c *v1alpha1.DeviceCertificate, l tlssecret.L
 	}
 	stored := tlssecret.Read(secret)
 	f.describe(stored)
+	f.byIssued = owner.Unclaimed || f.sealed
 	received := f.fingerprint != "" && f.fingerprint == issuedFingerprint(c)
 	if f.State == plan.SecretForeign {
 		if !owner.Unclaimed || !received {
-			return facts{uid: f.uid, resourceVersion: f.resourceVersion, Secret: plan.Secret{Name: f.Name, State: f.State, Owner: f.Owner}}
+			return facts{uid: f.uid, resourceVersion: f.resourceVersion, byIssued: f.byIssued, Secret: plan.Secret{Name: f.Name, State: f.State, Owner: f.Owner}}
 		}
 		f.State = plan.SecretOurs // its annotations were stripped; what it holds is what was received
 	}
