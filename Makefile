@@ -43,12 +43,16 @@ verify: $(CONTROLLER_GEN) ## Check that generated files, formatting and go.mod a
 lint: $(LINTER) ## Run the linters of .golangci.yml
 	$(LINTER) run ./...
 
+.PHONY: prerequisites
+prerequisites: ## Install openssl and a Java runtime, which the tests compare with, where apt-get can
+	@hack/prerequisites.sh
+
 .PHONY: test
-test: build controlplane ## Run all tests
+test: prerequisites build controlplane ## Run all tests
 	go test $(TESTFLAGS) ./...
 
 .PHONY: e2e
-e2e: build controlplane ## Run only the tests of whole processes
+e2e: prerequisites build controlplane ## Run only the tests of whole processes
 	go test $(TESTFLAGS) ./test/e2e/...
 
 .PHONY: faults
