@@ -106,8 +106,8 @@ func openAttemptID(c *v1alpha1.DeviceCertificate) string {
 	return c.Status.Attempt.ID
 }
 
-// describe copies what the Secret holds into the status. While an attempt is open the description stays that of its predecessor, and while there is no usable Secret the last certificate stays described, because
-// its successor must be told apart from it.
+// describe copies what the Secret holds into the status. While an attempt is open the description stays that of its predecessor, and
+// while there is no usable Secret that of the last certificate: their successor must be told apart from them.
 func (s *scope) describe() {
 	f, status := s.secret, &s.cert.Status
 	if status.Attempt != nil || s.snapshot.InFlight || f.State != plan.SecretOurs || f.Broken != "" {
