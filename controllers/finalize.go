@@ -64,7 +64,7 @@ func (r *DeviceCertificateReconciler) letGo(ctx context.Context, s *scope) error
 // revokeAll revokes the stored certificate, which the private key beside it proves to be ours, and its predecessors.
 func (r *DeviceCertificateReconciler) revokeAll(ctx context.Context, s *scope) error {
 	var ours []v1alpha1.SupersededCertificate
-	if held := predecessor(s); held != nil && s.secret.Usable() {
+	if held := predecessor(s); held != nil && s.secret.State == plan.SecretOurs && s.secret.Broken == "" {
 		ours = append(ours, v1alpha1.SupersededCertificate{IssuedCertificate: *held})
 	}
 	var errs []error

@@ -30,3 +30,18 @@ func TestWhatARetainedSecretHoldsIsNoCandidate(t *testing.T) {
 	g.Expect(w.asked(simulator.OperationRevoke)).To(BeZero())
 	g.Expect(w.shows("new", v1alpha1.ConditionReady)).To(Equal("True Stored"))
 }
+
+func TestAnObjectThatTookARetainedSecretOverDeletesItAsItsPolicySays(t *testing.T) {
+	g := NewWithT(t)
+	w := newWorld(t)
+	w.certificate("gateway")
+	w.settle()
+	w.delete("gateway")
+	g.Expect(w.hasSecret("gateway")).To(BeTrue())
+	w.certificate("gateway", func(c *v1alpha1.DeviceCertificate) { c.Spec.Secret.DeletionPolicy = v1alpha1.DeletionDelete })
+	w.settle()
+	g.Expect(w.posts()).To(Equal(1), "taking over buys nothing")
+	w.delete("gateway")
+	g.Expect(w.hasSecret("gateway")).To(BeFalse())
+	w.release(w.vendor.Ledger()[0].CertificateID)
+}
