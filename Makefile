@@ -30,10 +30,15 @@ generate: $(CONTROLLER_GEN) ## Regenerate deepcopy functions and apply configura
 	$(CONTROLLER_GEN) applyconfiguration:headerFile=hack/boilerplate.go.txt paths=./api/...
 
 .PHONY: manifests
-manifests: $(CONTROLLER_GEN) ## Regenerate the CRDs and the manager's role in config/
+manifests: $(CONTROLLER_GEN) ## Regenerate the CRDs, the manager's role and Argo CD's scripts in config/
 	rm -f config/crd/bases/*.yaml
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
 	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./controllers/... output:rbac:dir=config/rbac
+	go run ./hack/gitops
+
+.PHONY: docs
+docs: ## Regenerate docs/reference from the types and the CRDs
+	go run ./hack/docs
 
 .PHONY: verify
 verify: $(CONTROLLER_GEN) ## Check that generated files, formatting and go.mod are up to date, and vet

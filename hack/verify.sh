@@ -17,8 +17,8 @@ complain() {
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 tar --exclude=./bin --exclude=./.git -cf - . | tar -xf - -C "$copy"
-make -C "$copy" TOOLS="$TOOLS" generate manifests >/dev/null
-diff -ru --exclude=bin --exclude=.git . "$copy" || complain "generated files are stale: run make generate manifests"
+make -C "$copy" TOOLS="$TOOLS" generate manifests docs >/dev/null
+diff -ru --exclude=bin --exclude=.git . "$copy" || complain "generated files are stale: run make generate manifests docs"
 
 unformatted=$(gofmt -l .)
 [ -z "$unformatted" ] || complain "not formatted: run gofmt -w $(echo $unformatted)"

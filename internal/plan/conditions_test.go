@@ -7,34 +7,40 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"pgregory.net/rapid"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+	"github.com/devicecert/devicecert-operator/internal/testkit/gitops"
 )
 
-// kstatusOf is what Argo CD, Flux and kubectl make of the conditions.
+// kit judges by the files that users of Argo CD and Flux apply.
+var kit = sync.OnceValues(func() (*gitops.Kit, error) { return gitops.Load("../../config/gitops") })
+
+// kstatusOf is what kstatus makes of the conditions. Argo CD and Flux must agree.
 func kstatusOf(t rapid.TB, s *Snapshot, conditions []metav1.Condition) status.Status {
 	t.Helper()
 	c := s.Certificate.DeepCopy()
-	c.APIVersion, c.Kind = "devicecert.io/v1alpha1", "DeviceCertificate"
 	c.Status.Conditions, c.Status.ObservedGeneration = conditions, c.Generation
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(c)
+	content, err := gitops.Content(c, "DeviceCertificate")
 	if err != nil {
 		t.Fatal(err)
 	}
-	result, err := status.Compute(&unstructured.Unstructured{Object: content})
+	judges, err := kit()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return result.Status
+	verdict, err := judges.Agreed(content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return verdict
 }
 
 // summarize writes conditions as "Ready=False(Expired) Stalled".
