@@ -30,10 +30,11 @@ generate: $(CONTROLLER_GEN) ## Regenerate deepcopy functions and apply configura
 	$(CONTROLLER_GEN) applyconfiguration:headerFile=hack/boilerplate.go.txt paths=./api/...
 
 .PHONY: manifests
-manifests: $(CONTROLLER_GEN) ## Regenerate the CRDs, the manager's role and Argo CD's scripts in config/
+manifests: $(CONTROLLER_GEN) ## Regenerate the CRDs, the manager's roles and Argo CD's scripts in config/
 	rm -f config/crd/bases/*.yaml
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
 	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./controllers/... output:rbac:dir=config/rbac
+	go run ./hack/roles
 	go run ./hack/gitops
 
 .PHONY: docs

@@ -48,6 +48,9 @@ type DeviceCertificateReconciler struct {
 	// WatchSecrets: the manager's cache holds the metadata of Secrets that carry the watch label. Otherwise they are read live, every
 	// five minutes.
 	WatchSecrets bool
+	// Confined: the process serves some namespaces and has rights in those alone. Their labels, which grants select by, are read live
+	// before each purchase; a change of them that gives a right is noticed within five minutes.
+	Confined bool
 
 	memory *memory
 	queue  wakeQueue
@@ -57,7 +60,6 @@ type DeviceCertificateReconciler struct {
 
 // +kubebuilder:rbac:groups=devicecert.io,resources=devicecertificates,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=devicecert.io,resources=devicecertificates/status,verbs=patch
-// +kubebuilder:rbac:groups=devicecert.io,resources=devicecertificates/finalizers,verbs=update
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
@@ -268,9 +270,11 @@ func (r *DeviceCertificateReconciler) SetupWithManager(ctx context.Context, mgr 
 		For(&v1alpha1.DeviceCertificate{}).
 		WithOptions(options).
 		WatchesRawSource(source.Func(r.queue.start)).
-		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.certificatesOfNamespace), labelsChanged()).
 		Watches(&v1alpha1.DeviceIssuer{}, handler.EnqueueRequestsFromMapFunc(r.certificatesOfIssuer(v1alpha1.KindDeviceIssuer)), issuerChanged()).
 		Watches(&v1alpha1.ClusterDeviceIssuer{}, handler.EnqueueRequestsFromMapFunc(r.certificatesOfIssuer(v1alpha1.KindClusterDeviceIssuer)), issuerChanged())
+	if !r.Confined {
+		b = b.WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.certificatesOfNamespace), labelsChanged())
+	}
 	if r.WatchSecrets {
 		b = b.WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.certificatesOfSecret))
 	}

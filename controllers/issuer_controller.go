@@ -50,7 +50,7 @@ type IssuerReconciler struct {
 }
 
 // +kubebuilder:rbac:groups=devicecert.io,resources=deviceissuers;clusterdeviceissuers,verbs=get;list;watch
-// +kubebuilder:rbac:groups=devicecert.io,resources=deviceissuers/status;clusterdeviceissuers/status,verbs=patch;update
+// +kubebuilder:rbac:groups=devicecert.io,resources=deviceissuers/status;clusterdeviceissuers/status,verbs=patch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get
 

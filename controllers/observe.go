@@ -286,12 +286,11 @@ func (r *DeviceCertificateReconciler) observeIssuer(ctx context.Context, s *scop
 // encryption certificate and its key, keystore passwords.
 func (r *DeviceCertificateReconciler) inspect(ctx context.Context, s *scope, p plan.Plan) (again bool, err error) {
 	if p.Buys() && s.issuer.ID.Kind == v1alpha1.KindClusterDeviceIssuer {
-		namespace := &metav1.PartialObjectMetadata{}
-		namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-		if err := r.Client.Get(ctx, types.NamespacedName{Name: s.cert.Namespace}, namespace); err != nil {
-			return false, fmt.Errorf("read the namespace's labels: %w", err)
+		namespaceLabels, err := r.namespaceLabels(ctx, s.cert.Namespace)
+		if err != nil {
+			return false, err
 		}
-		s.snapshot.Issuer.Denied = plan.Denied(s.issuer.Grants, namespace.Labels, &s.cert.Spec)
+		s.snapshot.Issuer.Denied = plan.Denied(s.issuer.Grants, namespaceLabels, &s.cert.Spec)
 	}
 	if s.snapshot.Problem == nil && p.Buys() {
 		s.snapshot.Problem, err = r.readEncryption(ctx, s)
@@ -300,4 +299,20 @@ func (r *DeviceCertificateReconciler) inspect(ctx context.Context, s *scope, p p
 		err = r.readPasswords(ctx, s)
 	}
 	return s.snapshot.Problem != nil || s.snapshot.Issuer.Denied != "", err
+}
+
+// namespaceLabels are those a grant selects by: from the cache, or live where the process may not watch namespaces.
+func (r *DeviceCertificateReconciler) namespaceLabels(ctx context.Context, name string) (map[string]string, error) {
+	reader := client.Reader(r.Client)
+	if r.Confined {
+		reader = r.Reader
+	}
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	ctx, cancel := context.WithTimeout(ctx, callBound)
+	defer cancel()
+	if err := reader.Get(ctx, types.NamespacedName{Name: name}, namespace); err != nil {
+		return nil, fmt.Errorf("read the namespace's labels: %w", err)
+	}
+	return namespace.Labels, nil
 }

@@ -49,7 +49,7 @@ func parse(args []string) (options, error) {
 	fs.BoolVar(&o.leaderElect, "leader-elect", false, "Elect a leader among several replicas; only the leader buys.")
 	fs.StringVar(&o.metricsAddress, "metrics-bind-address", "0", "Address of the metrics endpoint, such as :8443; 0 turns it off.")
 	fs.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz; 0 turns them off.")
-	fs.StringVar(&namespaces, "namespaces", "", "Namespaces to serve, separated by commas. Empty: all.")
+	fs.StringVar(&namespaces, "namespaces", "", "Namespaces to serve, separated by commas; no rights on Secrets or namespaces are needed elsewhere. Empty: all.")
 	fs.StringVar(&selector, "issuer-selector", "", "Label selector of the issuers to serve. Empty: all.")
 	fs.StringVar(&o.clusterResourceNamespace, "cluster-resource-namespace", "", "Namespace of the Secrets and ConfigMaps that ClusterDeviceIssuers name. Default: the manager's own.")
 	fs.StringVar(&hosts, "allowed-hosts", "", "Hosts an issuer may name, separated by commas: exact names, *.suffix or IPs, optionally with a port. Default: DigiCert ONE's production and demo hosts.")

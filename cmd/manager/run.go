@@ -126,7 +126,7 @@ func cacheOptions(o options) cache.Options {
 func setup(ctx context.Context, mgr ctrl.Manager, o options, flights *controllers.Flights) error {
 	certificates := &controllers.DeviceCertificateReconciler{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Flights: flights, Recorder: mgr.GetEventRecorder("devicecert-operator"),
-		Clock: clock.RealClock{}, Issuers: o.issuers, WatchSecrets: o.watchSecrets,
+		Clock: clock.RealClock{}, Issuers: o.issuers, WatchSecrets: o.watchSecrets, Confined: len(o.namespaces) > 0,
 	}
 	issuers := &controllers.IssuerReconciler{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clock: clock.RealClock{},
