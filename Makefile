@@ -50,7 +50,7 @@ lint: $(LINTER) ## Run the linters of .golangci.yml
 	$(LINTER) run ./...
 
 .PHONY: prerequisites
-prerequisites: ## Install openssl and a Java runtime, which the tests compare with, where apt-get can
+prerequisites: ## Install what the tests compare with (openssl, Java, Prometheus) where apt-get can
 	@hack/prerequisites.sh
 
 .PHONY: test

@@ -42,7 +42,9 @@ type DeviceCertificateReconciler struct {
 	// Flights are drained by whoever runs the manager.
 	Flights  *Flights
 	Recorder events.EventRecorder
-	Clock    clock.Clock
+	// Telemetry counts.
+	Telemetry Telemetry
+	Clock     clock.Clock
 	// Issuers selects the issuers this process serves; the objects of others are left to whoever serves them.
 	Issuers labels.Selector
 	// WatchSecrets: the manager's cache holds the metadata of Secrets that carry the watch label. Otherwise they are read live, every

@@ -180,6 +180,7 @@ func (p *purchase) receive(ctx context.Context, issued *trustmanager.Issued) {
 		return
 	}
 	p.lease.Done(account.Outcome{Issued: true})
+	verifiedAt := p.r.Clock.Now()
 	stored, err := p.store(ctx, content)
 	if err != nil {
 		p.log.Error(err, "the issued certificate cannot be stored", "attempt", p.attempt.ID, "certificateID", issued.CertificateID)
@@ -187,6 +188,7 @@ func (p *purchase) receive(ctx context.Context, issued *trustmanager.Issued) {
 		p.discard(ctx, issued.CertificateID, v1alpha1.ReasonSecretRefused, err.Error())
 		return
 	}
+	p.r.Telemetry.Issued(p.accountOf(), p.attempt, p.r.Clock.Since(p.intentAt), p.r.Clock.Since(verifiedAt))
 	p.succeeded(ctx, stored, warnings)
 }
 

@@ -72,6 +72,7 @@ func (s *scope) failed(r *DeviceCertificateReconciler, f failure) {
 	record.Kind, record.IssuanceHash = f.kind, f.issuanceHash
 	record.Generation, record.IssuerVersion = s.cert.Generation, s.account.Version
 	s.failure = &record
+	r.Telemetry.Failed(s.accountOf(), f.reason)
 }
 
 // recordFailure puts the prepared failure on record.
@@ -110,6 +111,7 @@ func (p *purchase) notIssued(ctx context.Context, refusal *trustmanager.Error) {
 
 // keepOpen leaves the attempt to be resolved: a certificate may have been issued.
 func (p *purchase) keepOpen(ctx context.Context, message string) {
+	p.r.Telemetry.Lost(p.accountOf(), v1alpha1.ReasonResolving)
 	p.log.Info("the answer was lost; the attempt stays open until its outcome is known", "attempt", p.attempt.ID, "error", message)
 	p.r.conclude(ctx, p.scope, p.attempt.ID, func(status *v1alpha1.DeviceCertificateStatus) {
 		status.Attempt.Failure = truncate(message)
@@ -119,6 +121,7 @@ func (p *purchase) keepOpen(ctx context.Context, message string) {
 // discard leaves an attempt to be resolved whose answer came and cannot be kept. What the answer showed of the certificate is proof that
 // it is ours to revoke, once the inventory has confirmed it.
 func (p *purchase) discard(ctx context.Context, certificateID, reason, message string) {
+	p.r.Telemetry.Lost(p.accountOf(), reason)
 	reported := p.r.conclude(ctx, p.scope, p.attempt.ID, func(status *v1alpha1.DeviceCertificateStatus) {
 		status.Attempt.Failure, status.Attempt.FailureReason = truncate(message), reason
 		p.identifyAnswer(status.Attempt, certificateID)

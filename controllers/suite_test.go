@@ -88,6 +88,7 @@ type world struct {
 	issuer     account.ID
 	connection account.Connection
 	events     *recordedEvents
+	telemetry  *recordedTelemetry
 	evidence   evidence
 	// logged is how much was logged before.
 	logged int
@@ -105,7 +106,7 @@ func newWorld(t *testing.T, edit ...func(*simulator.Config)) *world {
 	t.Parallel()
 	w := &world{
 		t: t, ctx: context.WithoutCancel(t.Context()), clock: clocktesting.NewFakeClock(time.Now()),
-		events: &recordedEvents{}, due: make(map[types.NamespacedName]time.Time), logged: processLog.size(),
+		events: &recordedEvents{}, telemetry: &recordedTelemetry{}, due: make(map[types.NamespacedName]time.Time), logged: processLog.size(),
 	}
 	w.client = newClient(t)
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
@@ -137,7 +138,7 @@ func newClient(t *testing.T) client.WithWatch {
 func (w *world) newOperator() *DeviceCertificateReconciler {
 	w.api = &api{w: w}
 	r := &DeviceCertificateReconciler{
-		Client: w.api.client(cached), Reader: w.api.client(live), Flights: NewFlights(), Recorder: w.events, Clock: hastyClock{w.clock},
+		Client: w.api.client(cached), Reader: w.api.client(live), Flights: NewFlights(), Recorder: w.events, Telemetry: w.telemetry, Clock: hastyClock{w.clock},
 		Issuers: labels.Everything(), WatchSecrets: true, memory: newMemory(),
 	}
 	hosts, err := account.ParseHostPolicy("localhost,127.0.0.1", "")

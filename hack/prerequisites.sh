@@ -6,7 +6,7 @@
 set -euo pipefail
 
 # The programs by the Debian package that brings them.
-declare -A packages=([openssl]=openssl [keytool]=default-jre-headless)
+declare -A packages=([openssl]=openssl [keytool]=default-jre-headless [promtool]=prometheus)
 missing=()
 for program in "${!packages[@]}"; do
 	command -v "$program" >/dev/null || missing+=("${packages[$program]}")
@@ -21,4 +21,5 @@ if ! command -v apt-get >/dev/null || ! "${as_root[@]}" true 2>/dev/null; then
 fi
 echo "installing ${missing[*]}, which the tests compare with"
 "${as_root[@]}" apt-get update -qq
-"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+# RUNLEVEL=1 keeps a package from starting the service it brings.
+"${as_root[@]}" env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"

@@ -17,12 +17,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/devicecert/devicecert-operator/internal/account"
+	"github.com/devicecert/devicecert-operator/internal/telemetry"
 )
 
 // options are the manager's flags, checked.
 type options struct {
 	leaderElect              bool
 	metricsAddress           string
+	certificateMetrics       telemetry.Detail
 	probeAddress             string
 	namespaces               []string
 	issuers                  labels.Selector
@@ -43,11 +45,12 @@ const inClusterNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namesp
 // parse reads the flags. Unknown and contradictory ones are errors of one line.
 func parse(args []string) (options, error) {
 	var o options
-	var namespaces, selector, hosts, networks string
+	var namespaces, selector, hosts, networks, detail string
 	fs := flag.NewFlagSet("manager", flag.ContinueOnError)
 	config.RegisterFlags(fs) // --kubeconfig
 	fs.BoolVar(&o.leaderElect, "leader-elect", false, "Elect a leader among several replicas; only the leader buys.")
 	fs.StringVar(&o.metricsAddress, "metrics-bind-address", "0", "Address of the metrics endpoint, such as :8443; 0 turns it off.")
+	fs.StringVar(&detail, "certificate-metrics", string(telemetry.All), "Which DeviceCertificates have metrics of their own: all, or problems for only those that are not simply ready.")
 	fs.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz; 0 turns them off.")
 	fs.StringVar(&namespaces, "namespaces", "", "Namespaces to serve, separated by commas; no rights on Secrets or namespaces are needed elsewhere. Empty: all.")
 	fs.StringVar(&selector, "issuer-selector", "", "Label selector of the issuers to serve. Empty: all.")
@@ -70,6 +73,9 @@ func parse(args []string) (options, error) {
 	}
 	if o.issuers, err = labels.Parse(selector); err != nil {
 		return o, fmt.Errorf("--issuer-selector: %w", err)
+	}
+	if o.certificateMetrics, err = telemetry.ParseDetail(detail); err != nil {
+		return o, fmt.Errorf("--certificate-metrics: %w", err)
 	}
 	o.namespaces = splitList(namespaces)
 	return o, o.complete()

@@ -18,6 +18,7 @@ func TestFlagsThatCannotBeMeantAreRefusedInOneLine(t *testing.T) {
 		"--allowed-hosts=https://a.example":  "--allowed-hosts",
 		"--allowed-networks=10.0.0.0/99":     "--allowed-networks",
 		"--issuer-selector=team in (a":       "--issuer-selector",
+		"--certificate-metrics=some":         "--certificate-metrics",
 		"--max-concurrent-reconciles=0":      "at least 1",
 		"--max-concurrent-reconciles=many":   "invalid value",
 		"--shutdown-timeout=0s":              "positive",

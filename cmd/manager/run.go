@@ -22,12 +22,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/controllers"
 	"github.com/devicecert/devicecert-operator/internal/account"
+	"github.com/devicecert/devicecert-operator/internal/telemetry"
 )
 
 // run builds the manager and runs it until ctx is done or the lease is lost, and then waits for the certificates on their way.
@@ -124,9 +126,13 @@ func cacheOptions(o options) cache.Options {
 // setup registers the controllers. The registry of accounts and the controllers need each other: it wakes certificates and asks for
 // probes, they buy through it.
 func setup(ctx context.Context, mgr ctrl.Manager, o options, flights *controllers.Flights) error {
+	counters, err := telemetry.NewCounters(metrics.Registry, version)
+	if err != nil {
+		return err
+	}
 	certificates := &controllers.DeviceCertificateReconciler{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Flights: flights, Recorder: mgr.GetEventRecorder("devicecert-operator"),
-		Clock: clock.RealClock{}, Issuers: o.issuers, WatchSecrets: o.watchSecrets, Confined: len(o.namespaces) > 0,
+		Telemetry: counters, Clock: clock.RealClock{}, Issuers: o.issuers, WatchSecrets: o.watchSecrets, Confined: len(o.namespaces) > 0,
 	}
 	issuers := &controllers.IssuerReconciler{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clock: clock.RealClock{},
@@ -134,8 +140,12 @@ func setup(ctx context.Context, mgr ctrl.Manager, o options, flights *controller
 	}
 	accounts := account.NewRegistry(account.Options{
 		Clock: clock.RealClock{}, Hosts: o.hosts, UserAgent: userAgent(), Log: ctrl.Log.WithName("account"),
-		Wake: certificates.Wake, Probe: issuers.Ask,
+		Wake: certificates.Wake, Probe: issuers.Ask, Observe: counters.Requested, Waited: counters.Waited,
 	})
+	fleet := &telemetry.Fleet{Reader: mgr.GetClient(), Accounts: accounts, Clock: clock.RealClock{}, Issuers: o.issuers, Detail: o.certificateMetrics}
+	if err := metrics.Registry.Register(fleet); err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
 	certificates.Accounts, issuers.Accounts = accounts, accounts
 	if err := certificates.SetupWithManager(ctx, mgr, controller.Options{MaxConcurrentReconciles: o.maxConcurrentReconciles}); err != nil {
 		return fmt.Errorf("set up the certificate controller: %w", err)

@@ -102,7 +102,7 @@ func (a *account) state(now time.Time) State {
 		Known: true, Suspended: c.Suspended, Host: c.Host, Version: c.Version(),
 		CanEnroll: a.canEnroll(), CanSearch: c.CanSearch != v1alpha1.CapabilityNo, CanRevoke: c.CanRevoke != v1alpha1.CapabilityNo,
 		RequestTimeout: c.timeout(), InventoryLag: c.inventoryLag(),
-		InFlight: a.inFlight + a.calls, Waiting: a.waiting(),
+		InFlight: a.inFlight + a.calls, Waiting: a.waiting(), CircuitOpen: a.circuit.open,
 	}
 	s.Skew, s.SkewKnown = a.skew()
 	s.Reason, s.Message, s.RetryAt = a.trouble()

@@ -67,7 +67,7 @@ func (r *Registry) enqueue(l *lane, req Request) *waiter {
 		return w
 	}
 	r.arrivals++
-	w := &waiter{lane: l, arrival: r.arrivals, Request: Request{Key: req.Key}}
+	w := &waiter{lane: l, arrival: r.arrivals, since: r.options.Clock.Now(), Request: Request{Key: req.Key}}
 	l.push(w)
 	if old, ok := r.waiters[req.Key]; ok {
 		r.drop(old)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -201,4 +202,29 @@ func TestAClockThatIsFarOffStopsBuyingUntilItIsRight(t *testing.T) {
 	if len(d.probed) != 2 {
 		t.Errorf("the issuer controller was told %d times, want when it began and when it ended", len(d.probed))
 	}
+}
+
+func TestRequestsAndWaitsAreObservedByHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var waits []string
+		d := newDesk(t)
+		d.options.Waited = func(host string, waited time.Duration) { waits = append(waits, host+" "+waited.String()) }
+		id := ID{Kind: v1alpha1.KindDeviceIssuer, Namespace: "edge", Name: "digicert"}
+		c := connection()
+		c.Limits = Limits{RequestsPerSecond: 1, Burst: 1, MaxConcurrent: 10}
+		d.update(id, c)
+		d.prove(id)
+		if lease, wait := d.Acquire(id, request("second")); lease != nil {
+			t.Fatalf("got a lease at once: %v", wait)
+		}
+		advance(time.Second)
+		lease, _ := d.Acquire(id, request("second"))
+		if lease == nil {
+			t.Fatal("no lease after a second")
+		}
+		lease.Done(Outcome{Issued: true})
+		if want := []string{"one.digicert.com 0s", "one.digicert.com 1s"}; !slices.Equal(waits, want) {
+			t.Errorf("waits are %v, want %v", waits, want)
+		}
+	})
 }

@@ -138,6 +138,7 @@ func (r *Registry) newClient(c Connection) (*trustmanager.Client, error) {
 		RequestTimeout: c.timeout(),
 		UserAgent:      r.options.UserAgent,
 		Now:            r.options.Clock.Now,
+		Observe:        func(e trustmanager.Exchange) { r.options.Observe(c.Host, e) },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to the vendor: %w", err)

@@ -181,6 +181,7 @@ func (r *Registry) claim(w *waiter) *Lease {
 	a.granted--
 	a.inFlight++
 	delete(r.waiters, w.Key)
+	r.options.Waited(a.connection.Host, r.options.Clock.Since(w.since))
 	r.wakes = slices.DeleteFunc(r.wakes, func(key types.NamespacedName) bool { return key == w.Key })
 	return &Lease{
 		registry: r, lane: w.lane, gate: a.gate, client: a.client, version: a.version(), timeout: a.connection.timeout(),

@@ -18,7 +18,8 @@ type waiter struct {
 	Request
 	lane    *lane
 	arrival uint64
-	index   int // in the heap
+	since   time.Time // of its arrival
+	index   int       // in the heap
 
 	// grantedUntil is when a grant lapses; zero without one.
 	grantedUntil time.Time

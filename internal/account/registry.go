@@ -12,6 +12,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+	"github.com/devicecert/devicecert-operator/internal/trustmanager"
 )
 
 // ID names an issuer object.
@@ -42,6 +43,10 @@ type Options struct {
 	UserAgent string
 	// Hosts may receive credentials.
 	Hosts HostPolicy
+	// Observe is told of every request to a host that has ended, Waited how long a purchase waited for the leave it was just given.
+	// Neither may block or call the Registry. Nil: nobody is told.
+	Observe func(host string, e trustmanager.Exchange)
+	Waited  func(host string, d time.Duration)
 }
 
 // Registry holds the accounts of all issuers. It is safe for concurrent use and none of its methods blocks but Call.
@@ -61,6 +66,12 @@ type Registry struct {
 
 // NewRegistry returns a Registry that knows no issuer.
 func NewRegistry(o Options) *Registry {
+	if o.Observe == nil {
+		o.Observe = func(string, trustmanager.Exchange) {}
+	}
+	if o.Waited == nil {
+		o.Waited = func(string, time.Duration) {}
+	}
 	return &Registry{
 		options:  o,
 		accounts: map[ID]*account{},
@@ -125,6 +136,8 @@ type State struct {
 	SkewKnown bool
 	// InFlight counts the requests under way, Waiting those that wait for a lease.
 	InFlight, Waiting int
+	// CircuitOpen: nothing is bought, but for single trials, because the last purchases or probes failed.
+	CircuitOpen bool
 }
 
 // State returns what is known of an issuer now.

@@ -68,9 +68,27 @@ type Config struct {
 	// DefaultMaxBodyBytes.
 	MaxBodyBytes int64
 
-	// Now is the clock for Retry-After dates and for the skew against the vendor's
-	// Date header; default time.Now. Deadlines use the runtime's timers.
+	// Now is the clock for Retry-After dates, for the skew against the vendor's Date
+	// header and for [Exchange.Duration]; default time.Now. Deadlines use the runtime's
+	// timers.
 	Now func() time.Time
+
+	// Observe is told of every call that made a request, after it has ended and before
+	// its caller knows. It must not block. Nil: nobody is told.
+	Observe func(Exchange)
+}
+
+// Exchange is one request to the vendor as it is counted: nothing in it was written
+// by the vendor or is secret.
+type Exchange struct {
+	// Op is the operation: enroll, renew, search, revoke or specification.
+	Op string
+
+	// HTTPStatus is the status of the answer; 0 when there was none.
+	HTTPStatus int
+
+	// Duration is the time from the name's resolution to the last byte of the answer.
+	Duration time.Duration
 }
 
 // Client calls the vendor with one credential. It is safe for concurrent use and
@@ -84,6 +102,7 @@ type Client struct {
 	userAgent      string
 	maxBodyBytes   int64
 	now            func() time.Time
+	observe        func(Exchange)
 	secrets        []string // never to appear in an error
 
 	skew atomic.Pointer[time.Duration]
@@ -121,6 +140,7 @@ func New(cfg Config) (*Client, error) {
 		userAgent:      cfg.UserAgent,
 		maxBodyBytes:   cfg.MaxBodyBytes,
 		now:            cfg.Now,
+		observe:        cfg.Observe,
 		secrets:        append(cfg.Credential.secrets(), proxySecrets(cfg.ProxyURL)...),
 	}, nil
 }
@@ -137,6 +157,9 @@ func (cfg Config) withDefaults() Config {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(Exchange) {}
 	}
 	return cfg
 }

@@ -8,10 +8,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestNewRefusesAnInvalidConfiguration(t *testing.T) {
@@ -127,5 +131,33 @@ func TestNothingPrintsASecret(t *testing.T) {
 	}
 	if got := fmt.Sprint(&issued); !strings.Contains(got, testCertID) {
 		t.Errorf("the answer shows %q, want the certificate id for the log", got)
+	}
+}
+
+func TestEveryRequestIsObservedOnceWithoutTheVendorsWords(t *testing.T) {
+	for name, test := range map[string]struct {
+		handler http.HandlerFunc
+		status  int
+	}{
+		"answered": {answeringJSON(200, issuedAnswer), 200},
+		"refused":  {answeringJSON(403, `{"errors":[{"code":"words"}]}`), 403},
+		"broken":   {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var seconds atomic.Int64
+			v := newVendor(t, func(w http.ResponseWriter, r *http.Request) {
+				seconds.Add(3)
+				test.handler(w, r)
+			})
+			var observed []Exchange
+			_, _ = v.client(t, func(cfg *Config) {
+				cfg.Observe = func(e Exchange) { observed = append(observed, e) }
+				cfg.Now = func() time.Time { return time.Unix(seconds.Load(), 0) }
+			}).Enroll(t.Context(), testKeyRequest())
+			want := []Exchange{{Op: "enroll", HTTPStatus: test.status, Duration: 3 * time.Second}}
+			if diff := cmp.Diff(want, observed); diff != "" {
+				t.Errorf("observed (-want +got):\n%s", diff)
+			}
+		})
 	}
 }

@@ -58,6 +58,11 @@ func (c *Client) do(ctx context.Context, call call) (*answer, error) {
 	}
 	transactionID := request.Header.Get(transactionHeader)
 
+	exchange, began := Exchange{Op: call.op}, c.now()
+	defer func() {
+		exchange.Duration = c.now().Sub(began)
+		c.observe(exchange)
+	}()
 	response, err := c.transport(call).RoundTrip(request)
 	if err != nil {
 		failure := c.transportFailure(call, err, &progress)
@@ -66,6 +71,7 @@ func (c *Client) do(ctx context.Context, call call) (*answer, error) {
 	}
 	defer response.Body.Close()
 
+	exchange.HTTPStatus = response.StatusCode
 	serverDate := c.observeDate(response.Header)
 	body, err := c.readBody(response)
 	received := &answer{
