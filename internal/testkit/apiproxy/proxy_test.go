@@ -287,3 +287,36 @@ func TestOldListsAreReadAtTheirVersionAndTheirWatchesAreSilentUntilReset(t *test
 		t.Errorf("got %+v, want the advice to list again", event)
 	}
 }
+
+func TestRepeatedEventsComeTwiceWithOldOnesInBetween(t *testing.T) {
+	u, proxy, clients := begin(t)
+	proxy.Repeat("configmaps")
+	events, err := clients.CoreV1().ConfigMaps("edge").Watch(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer events.Stop()
+	u.events <- added
+	u.events <- modified
+	var got []string
+	for range 4 {
+		event := <-events.ResultChan()
+		got = append(got, string(event.Type))
+	}
+	if want := "ADDED MODIFIED ADDED MODIFIED"; strings.Join(got, " ") != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestAWatchThatIsCutEnds(t *testing.T) {
+	_, proxy, clients := begin(t)
+	events, err := clients.CoreV1().ConfigMaps("edge").Watch(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer events.Stop()
+	proxy.EndWatches("configmaps")
+	if event, more := <-events.ResultChan(); more {
+		t.Errorf("got %+v", event)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,6 +33,10 @@ type watchRules struct {
 	swallowed map[string]func(Event) bool
 	// old are the versions that lists of a resource are served at.
 	old map[string]string
+	// repeated are the resources whose events come again, out of order.
+	repeated map[string]bool
+	// running are the watches under way, by resource; calling one ends it.
+	running map[string]map[*Exchange]context.CancelFunc
 }
 
 // Freeze keeps back everything that watches of the resource have to say, those that are opened meanwhile included, until thaw is
@@ -70,6 +75,53 @@ func (p *Proxy) Swallow(resource string, lost func(Event) bool) {
 	p.watches.swallowed[resource] = lost
 }
 
+// Repeat delivers, after each event of a resource, the one before it and the event itself once more, until Reset: news come twice, and
+// between the two comes what is old.
+func (p *Proxy) Repeat(resource string) {
+	p.watches.mu.Lock()
+	defer p.watches.mu.Unlock()
+	if p.watches.repeated == nil {
+		p.watches.repeated = map[string]bool{}
+	}
+	p.watches.repeated[resource] = true
+}
+
+// EndWatches cuts the watches of the resource that are under way. Clients open new ones.
+func (p *Proxy) EndWatches(resource string) {
+	p.watches.mu.Lock()
+	defer p.watches.mu.Unlock()
+	for _, end := range p.watches.running[resource] {
+		end()
+	}
+}
+
+// begin notes a watch until ended is called. Its context ends with the watch.
+func (w *watchRules) begin(ctx context.Context, e *Exchange) (running context.Context, ended func()) {
+	running, cancel := context.WithCancel(ctx)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.running == nil {
+		w.running = map[string]map[*Exchange]context.CancelFunc{}
+	}
+	if w.running[e.Resource] == nil {
+		w.running[e.Resource] = map[*Exchange]context.CancelFunc{}
+	}
+	w.running[e.Resource][e] = cancel
+	return running, func() {
+		cancel()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.running[e.Resource], e)
+	}
+}
+
+// repeats tells whether events of the resource come again.
+func (w *watchRules) repeats(resource string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.repeated[resource]
+}
+
 func (w *watchRules) thaw(resource string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -86,7 +138,7 @@ func (w *watchRules) reset() {
 		close(news)
 		delete(w.frozen, resource)
 	}
-	w.swallowed, w.old = nil, nil
+	w.swallowed, w.old, w.repeated = nil, nil, nil
 }
 
 // oldVersion is the version that lists of the resource are served at; empty for the truth.
@@ -163,7 +215,9 @@ func (p *Proxy) watch(w http.ResponseWriter, r *http.Request, e *Exchange) {
 		p.serveNothing(w, r, e)
 		return
 	}
-	response, err := p.transport.RoundTrip(p.outgoing(r.Context(), r, nil))
+	ctx, ended := p.watches.begin(r.Context(), e)
+	defer ended()
+	response, err := p.transport.RoundTrip(p.outgoing(ctx, r, nil))
 	if err != nil {
 		drop(w)
 		return
@@ -175,13 +229,18 @@ func (p *Proxy) watch(w http.ResponseWriter, r *http.Request, e *Exchange) {
 	}
 	w.WriteHeader(response.StatusCode)
 	flusher := http.NewResponseController(w)
+	var previous []byte
 	for lines := bufio.NewReader(response.Body); ; {
 		_ = flusher.Flush() // a client that has gone ends the loop by its context
 		line, err := lines.ReadBytes('\n')
-		if p.watches.await(r.Context(), e.Resource, line) {
+		if p.watches.await(ctx, e.Resource, line) {
 			_, _ = w.Write(line)
+			if p.watches.repeats(e.Resource) && len(previous) > 0 {
+				_, _ = w.Write(slices.Concat(previous, line))
+			}
+			previous = line
 		}
-		if err != nil || r.Context().Err() != nil {
+		if err != nil || ctx.Err() != nil {
 			return
 		}
 	}
