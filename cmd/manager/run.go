@@ -6,7 +6,9 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -91,12 +93,26 @@ func newManager(o options) (ctrl.Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build the manager: %w", err)
 	}
-	for name, add := range map[string]func(string, healthz.Checker) error{"healthz": mgr.AddHealthzCheck, "readyz": mgr.AddReadyzCheck} {
-		if err := add(name, healthz.Ping); err != nil {
-			return nil, fmt.Errorf("add %s: %w", name, err)
-		}
+	if err := mgr.AddHealthzCheck("healthz", healthz.Ping); err != nil {
+		return nil, fmt.Errorf("add healthz: %w", err)
+	}
+	if err := mgr.AddReadyzCheck("caches", cachesSynced(mgr.GetCache())); err != nil {
+		return nil, fmt.Errorf("add readyz: %w", err)
 	}
 	return mgr, nil
+}
+
+// cachesSynced is ready once everything that is watched has been listed: a manager that may not list, or cannot read what it lists, shows.
+func cachesSynced(caches cache.Cache) healthz.Checker {
+	const patience = time.Second
+	return func(r *http.Request) error {
+		ctx, cancel := context.WithTimeout(r.Context(), patience)
+		defer cancel()
+		if !caches.WaitForCacheSync(ctx) {
+			return errors.New("the caches have not synced: see the log for what cannot be listed")
+		}
+		return nil
+	}
 }
 
 // cacheOptions keep Secrets out of the cache but for the metadata of those that are labelled for it.
