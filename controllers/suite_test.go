@@ -72,7 +72,7 @@ const (
 
 // world is one namespace, one simulated vendor, one clock and one operator, driven by hand: nothing happens but in settle, advance and pass.
 type world struct {
-	t         *testing.T
+	t         testingT
 	ctx       context.Context
 	namespace string
 	// client is the test's own way to the API server; the operator goes through api.
@@ -100,10 +100,26 @@ type world struct {
 	due map[types.NamespacedName]time.Time
 }
 
+// testingT is what a world needs of a test, or of one try of a random one.
+type testingT interface {
+	Helper()
+	Logf(format string, args ...any)
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+	Context() context.Context
+	Cleanup(f func())
+}
+
 // newWorld makes a test run beside others: worlds do not meet.
 func newWorld(t *testing.T, edit ...func(*simulator.Config)) *world {
 	t.Helper()
 	t.Parallel()
+	return worldOf(t, edit...)
+}
+
+func worldOf(t testingT, edit ...func(*simulator.Config)) *world {
+	t.Helper()
 	w := &world{
 		t: t, ctx: context.WithoutCancel(t.Context()), clock: clocktesting.NewFakeClock(time.Now()),
 		events: &recordedEvents{}, telemetry: &recordedTelemetry{}, due: make(map[types.NamespacedName]time.Time), logged: processLog.size(),
@@ -119,7 +135,7 @@ func newWorld(t *testing.T, edit ...func(*simulator.Config)) *world {
 	return w
 }
 
-func newClient(t *testing.T) client.WithWatch {
+func newClient(t testingT) client.WithWatch {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
@@ -216,12 +232,16 @@ func (w *world) connect(policy v1alpha1.OrphanPolicy, edit ...func(*account.Conn
 }
 
 // restart ends the process without ceremony and starts another, which looks at every object.
-func (w *world) restart() {
+func (w *world) restart() { w.restartInto(func() {}) }
+
+// restartInto lets script meet the new process before that does anything.
+func (w *world) restartInto(script func()) {
 	w.t.Helper()
 	w.api.end()
 	w.operator.Flights.pending.Wait()
 	w.connection.Blocked = w.accounts.Blocked(w.issuer) // the issuer's status keeps them
 	w.operator = w.newOperator()
+	script()
 	w.must(w.accounts.Update(w.issuer, w.connection))
 	w.due = make(map[types.NamespacedName]time.Time)
 	w.wakeAll()
