@@ -37,6 +37,7 @@ const (
 
 var (
 	full    = flag.Bool("faults.full", os.Getenv("FAULTS_FULL") != "", "run every plan of every workload, not only those that every change has to pass")
+	pairs   = flag.Bool("faults.pairs", false, "kill the manager at every ordered pair of points of creating and renewing, and break nothing once")
 	result  = flag.String("faults.result", "", "write the table as JSON to this file")
 	overlay = flag.String("faults.overlay", "", "build the manager with this overlay, as go build knows it: for test/faults/mutants")
 	// lanes is how many cases run at a time. They wait more than they work.

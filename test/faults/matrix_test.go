@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// TestWhateverBreaksOnceNothingIsLostAndNothingBoughtTwice learns the points of each workload from a clean run and breaks every one of
-// them in every way, one at a time.
-func TestWhateverBreaksOnceNothingIsLostAndNothingBoughtTwice(t *testing.T) {
+// TestWhateverBreaksNothingIsLostAndNothingBoughtTwice learns the points of each workload from a clean run and breaks every one of them
+// in every way, one at a time; and some of them two in a row.
+func TestWhateverBreaksNothingIsLostAndNothingBoughtTwice(t *testing.T) {
 	t.Parallel()
 	clean := map[string]*rehearsal{}
 	t.Run("undisturbed", func(t *testing.T) {
@@ -21,14 +21,62 @@ func TestWhateverBreaksOnceNothingIsLostAndNothingBoughtTwice(t *testing.T) {
 		}
 	})
 	for _, l := range workloads() {
-		for _, p := range clean[l.name].points {
-			for _, plan := range p.plans() {
-				if *full || l.always && plan.always {
-					t.Run(l.name+"/"+p.String()+" "+plan.name, func(t *testing.T) { l.run(t, plan, p, clean[l.name].writes) })
-				}
+		learned := clean[l.name]
+		for _, f := range learned.faults() {
+			if !*pairs && (*full || l.always && f.plan.always) {
+				t.Run(l.name+"/"+f.String(), func(t *testing.T) { l.run(t, f, learned.writes) })
+			}
+		}
+		for _, two := range learned.pairs() {
+			if l.paired && (*pairs || two.always || *full && two.sometimes) {
+				t.Run(l.name+" twice/"+two.first.String()+", then "+two.second.String(), func(t *testing.T) { l.runTwice(t, two) })
 			}
 		}
 	}
+}
+
+// fault is a plan at a point.
+type fault struct {
+	point point
+	plan  plan
+}
+
+func (f fault) String() string { return f.point.String() + " " + f.plan.name }
+
+// faults are all ways in which the workload can break once.
+func (r *rehearsal) faults() []fault {
+	var all []fault
+	for _, p := range r.points {
+		for _, plan := range p.plans() {
+			all = append(all, fault{p, plan})
+		}
+	}
+	return all
+}
+
+// pair are two faults of which each kills the manager.
+type pair struct {
+	first, second fault
+	// always: part of every run; sometimes: of the full one.
+	always, sometimes bool
+}
+
+// pairs are all ordered pairs of kills. The second point is counted anew after the restart.
+func (r *rehearsal) pairs() []pair {
+	var kills []fault
+	for _, f := range r.faults() {
+		if f.plan.kills {
+			kills = append(kills, f)
+		}
+	}
+	var all []pair
+	for i, first := range kills {
+		for j, second := range kills {
+			diagonal := j == (2*i+1)%len(kills)
+			all = append(all, pair{first: first, second: second, always: diagonal && i%5 == 2, sometimes: diagonal})
+		}
+	}
+	return all
 }
 
 // rehearsal is what a clean run of a workload taught: its points, and how often it writes.
@@ -57,21 +105,21 @@ func (l workload) rehearse(t *testing.T, learned *rehearsal) {
 const inFlight = 8
 
 // run breaks one point, heals, and checks that the user gets what was asked for and that the invariants hold.
-func (l workload) run(t *testing.T, p plan, at point, writes int) {
+func (l workload) run(t *testing.T, f fault, writes int) {
+	p := f.plan
 	w := newWorld(t, l.name+": "+p.name)
 	l.begin(w)
-	met := p.arm(w, at)
+	met := p.arm(w, f.point)
 	l.act(w)
 	eventually(w.T, "the fault is met", func(context.Context) (bool, error) { return met(), nil })
 	if p.kills {
-		eventually(w.T, "the manager is killed", func(context.Context) (bool, error) { return !w.managerAlive(), nil })
-		w.startManager()
+		w.restartKilled()
 	}
 	l.finish(w)
 	w.verify()
-	extra := 0
+	extra := l.slack
 	if p.loses {
-		extra = 1
+		extra++
 	}
 	if l.many && p.kills {
 		extra = inFlight // all that were on their way die together
@@ -81,6 +129,49 @@ func (l workload) run(t *testing.T, p plan, at point, writes int) {
 	if got, most := len(w.since()), 2*writes+6; got > most {
 		w.Errorf("I12: %d writes, want at most %d:\n%v", got, most, w.since())
 	}
+}
+
+// restartKilled waits until the manager is dead and starts another.
+func (w *world) restartKilled() {
+	w.Helper()
+	eventually(w.T, "the manager is killed", func(context.Context) (bool, error) { return !w.managerAlive(), nil })
+	w.startManager()
+}
+
+// runTwice kills the manager at one point, and the next one at another if it comes there.
+func (l workload) runTwice(t *testing.T, two pair) {
+	w := newWorld(t, l.name+": killed twice")
+	l.begin(w)
+	met := two.first.plan.arm(w, two.first.point)
+	l.act(w)
+	eventually(w.T, "the first fault is met", func(context.Context) (bool, error) { return met(), nil })
+	eventually(w.T, "the manager is killed", func(context.Context) (bool, error) { return !w.managerAlive(), nil })
+	again := two.second.point
+	again.nth = 0
+	met = two.second.plan.arm(w, again)
+	w.startManager()
+	done := settled(w.before)
+	eventually(w.T, "the second fault is met, or nothing is left to do", func(context.Context) (bool, error) {
+		c := w.find(gateway)
+		return met() || c != nil && done(c), nil
+	})
+	if met() {
+		w.restartKilled()
+	}
+	w.proxy().Reset()
+	w.vendor().server.ResetFaults()
+	if !w.managerAlive() {
+		w.startManager()
+	}
+	l.finish(w)
+	w.verify()
+	lost := 0
+	for _, f := range []fault{two.first, two.second} {
+		if f.plan.loses {
+			lost++
+		}
+	}
+	w.wantBought(l.bought, l.bought+lost)
 }
 
 // mark begins what a case is about.

@@ -79,14 +79,7 @@ func quotaExhausted(w *world) {
 // namespaceDeleted deletes the namespace just before a write.
 func namespaceDeleted(w *world, before apiproxy.Match, bought int) {
 	w.begin()
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}
-	w.proxy().Add(apiproxy.Fault{Match: before, Do: func() {
-		w.do("delete the namespace", env.admin.Delete(w.ctx, namespace))
-		w.do("see it terminating", wait.PollUntilContextTimeout(w.ctx, pollInterval, patience, true, func(ctx context.Context) (bool, error) {
-			err := env.admin.Get(ctx, client.ObjectKeyFromObject(namespace), namespace)
-			return namespace.Status.Phase == corev1.NamespaceTerminating || err != nil, client.IgnoreNotFound(err)
-		}))
-	}})
+	w.deleteNamespaceAt(before, apiproxy.BeforeCommit)
 	w.certificate(gateway)
 	eventually(w.T, "the certificate is gone", func(context.Context) (bool, error) { return w.find(gateway) == nil, nil })
 	w.awaitQuiet()
@@ -96,6 +89,18 @@ func namespaceDeleted(w *world, before apiproxy.Match, bought int) {
 			w.Errorf("K11: %s is valid at the vendor, and its key is nowhere", e.SerialNumber)
 		}
 	}
+}
+
+// deleteNamespaceAt deletes the case's namespace in the middle of a write, and lets that go on when the namespace is terminating.
+func (w *world) deleteNamespaceAt(at apiproxy.Match, stage apiproxy.Stage) {
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}
+	w.proxy().Add(apiproxy.Fault{Match: at, Stage: stage, Do: func() {
+		w.do("delete the namespace", env.admin.Delete(w.ctx, namespace))
+		w.do("see it terminating", wait.PollUntilContextTimeout(w.ctx, pollInterval, patience, true, func(ctx context.Context) (bool, error) {
+			err := env.admin.Get(ctx, client.ObjectKeyFromObject(namespace), namespace)
+			return namespace.Status.Phase == corev1.NamespaceTerminating || err != nil, client.IgnoreNotFound(err)
+		}))
+	}})
 }
 
 func secretDeletedBeforeStore(w *world) {
@@ -154,7 +159,8 @@ func otherType(w *world) {
 
 func reportRefused(w *world) {
 	w.begin()
-	report := apiproxy.Match{Verb: "patch", Resource: "devicecertificates", Subresource: "status", Body: regexp.MustCompile(`"attempt":null`), Times: 5}
+	report := closing()
+	report.Times = 5
 	w.proxy().Add(apiproxy.Fault{Match: report, Action: apiproxy.Respond, Status: http.StatusInternalServerError})
 	w.certificate(gateway)
 	w.awaitReady(gateway)

@@ -31,7 +31,8 @@ type row struct {
 
 func TestEveryRowOfTheFaultTableHolds(t *testing.T) {
 	t.Parallel()
-	for _, r := range slices.Concat(processRows(), apiRows(), watchRows(), transportRows(), answerRows(), contentRows(), secretRows(), objectRows()) {
+	for _, r := range slices.Concat(processRows(), endingRows(), apiRows(), admissionRows(), outageRows(), watchRows(), connectionRows(), transportRows(),
+		answerRows(), refusalRows(), contentRows(), secretRows(), objectRows()) {
 		if r.variant && !*full {
 			continue
 		}
@@ -115,6 +116,11 @@ func intended() apiproxy.Match {
 	return apiproxy.Match{Verb: "patch", Resource: "devicecertificates", Subresource: "status", Body: attemptOpened}
 }
 
+// closing is the report that ends an attempt.
+func closing() apiproxy.Match {
+	return apiproxy.Match{Verb: "patch", Resource: "devicecertificates", Subresource: "status", Body: attemptClosed}
+}
+
 // heldEnroll arms a fault that keeps enrollments at the vendor after their commit.
 func (w *world) heldEnroll() string {
 	w.Helper()
@@ -141,5 +147,8 @@ func (w *world) awaitSecret(name, what string, is func(*corev1.Secret) bool) {
 	})
 }
 
-// attemptOpened is in the patch that records an intent.
-var attemptOpened = regexp.MustCompile(`"attempt":\{[^}]*"id"`)
+// attemptOpened is in the patch that records an intent, attemptClosed in the one that reports its outcome.
+var (
+	attemptOpened = regexp.MustCompile(`"attempt":\{[^}]*"id"`)
+	attemptClosed = regexp.MustCompile(`"attempt":null`)
+)

@@ -25,6 +25,7 @@ func (w *world) addVendor(edit ...func(*simulator.Config)) *vendor {
 		Profiles: []simulator.Profile{
 			{ID: profileLong, KeyTypes: []string{"p_256"}, CertificateFields: fields, Backdate: &second},
 			{ID: profileShort, KeyTypes: []string{"p_256"}, CertificateFields: fields, Backdate: &second, Validity: simulator.Duration(3 * time.Minute)},
+			{ID: profileBrief, KeyTypes: []string{"p_256"}, CertificateFields: fields, Backdate: &second, Validity: simulator.Duration(90 * time.Second)},
 		},
 		APIKeys: []simulator.APIKey{{Name: "good", Key: token}},
 	}

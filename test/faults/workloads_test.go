@@ -28,6 +28,10 @@ type workload struct {
 	many bool
 	// always: its plans are part of every run, not of the full one alone.
 	always bool
+	// slack is how many certificates more it may cost when something breaks, although no answer is lost.
+	slack int
+	// paired: it is also broken twice in a row.
+	paired bool
 }
 
 func workloads() []workload {
@@ -36,8 +40,9 @@ func workloads() []workload {
 		c.Spec.Secret.DeletionPolicy = v1alpha1.DeletionDelete
 	}
 	return []workload{
-		{name: "create", act: func(w *world) { w.certificate(gateway) }, finish: func(w *world) { w.awaitReady(gateway) }, bought: 1, always: true},
-		{name: "renew", prepare: issued(), act: func(w *world) { w.requestRenewal(gateway) }, finish: replaced, bought: 1, always: true},
+		{name: "create", act: func(w *world) { w.certificate(gateway) }, finish: func(w *world) { w.awaitReady(gateway) }, bought: 1, always: true, paired: true},
+		{name: "manual renew", prepare: issued(), act: func(w *world) { w.requestRenewal(gateway) }, finish: replaced, bought: 1, always: true, paired: true},
+		{name: "renew", prepare: issued(everyNineSeconds, neverByItself), act: renewByItself, finish: renewedAndResting, bought: 1, slack: 1}, // the next one may be due before it is stopped
 		{name: "spec change", prepare: issued(), act: changeUnit, finish: replaced, bought: 1},
 		{name: "Secret deleted", prepare: issued(), act: deleteSecret, finish: replaced, bought: 1},
 		{name: "label added", prepare: issued(), act: addLabel, finish: labelled},
@@ -48,8 +53,13 @@ func workloads() []workload {
 			c.Spec.Revocation.OnSupersede = v1alpha1.RevocationRevoke
 			c.Spec.Revocation.GracePeriod = &metav1.Duration{}
 		}), act: changeUnit, finish: supersededRevoked, bought: 1},
-		{name: "burst", act: func(w *world) { w.eachOfBurst(func(name string) { w.certificate(name) }) },
-			finish: func(w *world) { w.eachOfBurst(func(name string) { w.awaitReady(name) }) }, bought: burst, many: true},
+		{name: "rekey", prepare: issued(), act: func(w *world) {
+			w.edit(gateway, func(c *v1alpha1.DeviceCertificate) {
+				metav1.SetMetaDataAnnotation(&c.ObjectMeta, v1alpha1.AnnotationRevokeRequested, w.before+"/key_compromise")
+			})
+		}, finish: supersededRevoked, bought: 1},
+		{name: "burst", act: func(w *world) { w.each(many(), func(name string) { w.certificate(name) }) },
+			finish: func(w *world) { w.each(many(), func(name string) { w.awaitReady(name) }) }, bought: many(), many: true},
 	}
 }
 
@@ -59,6 +69,23 @@ func issued(edit ...func(*v1alpha1.DeviceCertificate)) func(*world) {
 		w.certificate(gateway, edit...)
 		w.before = w.awaitReady(gateway)
 	}
+}
+
+// neverByItself keeps a certificate that is due from being renewed.
+func neverByItself(c *v1alpha1.DeviceCertificate) {
+	c.Spec.Renewal.Policy = v1alpha1.RenewalDisabled
+}
+
+// renewByItself lets a renewal become due in a few seconds.
+func renewByItself(w *world) {
+	w.edit(gateway, func(c *v1alpha1.DeviceCertificate) { c.Spec.Renewal.Policy = v1alpha1.RenewalAutomatic })
+}
+
+// renewedAndResting waits for the renewal, and keeps the next one from becoming due.
+func renewedAndResting(w *world) {
+	replaced(w)
+	w.edit(gateway, neverByItself)
+	w.awaitReady(gateway)
 }
 
 // replaced waits until another certificate than the prepared one is ready.
@@ -136,11 +163,21 @@ func supersededRevoked(w *world) {
 	})
 }
 
-// burst is how many certificates are asked for at a time.
+// burst is how many certificates the cases ask for that are about many.
 const burst = 20
 
-func (w *world) eachOfBurst(do func(name string)) {
-	for i := range burst {
+// many is how many the workload asks for: fifty in the full run.
+func many() int {
+	if *full {
+		return 50
+	}
+	return burst
+}
+
+func (w *world) eachOfBurst(do func(name string)) { w.each(burst, do) }
+
+func (w *world) each(n int, do func(name string)) {
+	for i := range n {
 		do(fmt.Sprint(gateway, "-", i))
 	}
 }

@@ -33,6 +33,8 @@ const (
 	profileLong = "IOT_00000000-0000-0000-0000-000000000001"
 	// profileShort is valid for a few minutes.
 	profileShort = "IOT_00000000-0000-0000-0000-000000000002"
+	// profileBrief is valid for a minute and a half.
+	profileBrief = "IOT_00000000-0000-0000-0000-000000000003"
 )
 
 // world is what one case has to itself.
@@ -47,7 +49,9 @@ type world struct {
 	kubeconfig string
 	// tampered are versions of Secrets that the case itself wrote.
 	tampered map[string]bool
-	counts   counts
+	// spoilt tells which versions of Secrets are somebody else's doing by what they hold; nil for none.
+	spoilt func(*corev1.Secret) bool
+	counts counts
 	// before is the serial number of the certificate that was prepared; marked is when the case began in earnest.
 	before       string
 	marked       time.Time
@@ -157,13 +161,7 @@ func (w *world) createSecret(name string, data map[string][]byte) *corev1.Secret
 func (w *world) connect(name string, v *vendor, edit ...func(*v1alpha1.DeviceIssuer)) {
 	w.Helper()
 	w.createSecret(name, map[string][]byte{"credential": []byte(token)})
-	i := &v1alpha1.DeviceIssuer{ObjectMeta: w.meta(name)}
-	i.Spec.URL = v.running.URL
-	i.Spec.CABundle = v.server.TLSCertificate()
-	i.Spec.RequestTimeout = &metav1.Duration{Duration: 5 * time.Second}
-	i.Spec.Orphans.InventoryLag = &metav1.Duration{}
-	i.Spec.Orphans.Policy = v1alpha1.OrphansRevoke
-	i.Spec.Auth.APIToken = &v1alpha1.APITokenAuth{SecretRef: v1alpha1.SecretKeyReference{Name: name, Key: "credential"}}
+	i := w.issuer(name, v)
 	for _, e := range edit {
 		e(i)
 	}
@@ -172,6 +170,18 @@ func (w *world) connect(name string, v *vendor, edit ...func(*v1alpha1.DeviceIss
 		err := env.admin.Get(ctx, client.ObjectKeyFromObject(i), i)
 		return err == nil && apimeta.IsStatusConditionTrue(i.Status.Conditions, v1alpha1.ConditionReady), err
 	})
+}
+
+// issuer is such an issuer, not created yet.
+func (w *world) issuer(name string, v *vendor) *v1alpha1.DeviceIssuer {
+	i := &v1alpha1.DeviceIssuer{ObjectMeta: w.meta(name)}
+	i.Spec.URL = v.running.URL
+	i.Spec.CABundle = v.server.TLSCertificate()
+	i.Spec.RequestTimeout = &metav1.Duration{Duration: 5 * time.Second}
+	i.Spec.Orphans.InventoryLag = &metav1.Duration{}
+	i.Spec.Orphans.Policy = v1alpha1.OrphansRevoke
+	i.Spec.Auth.APIToken = &v1alpha1.APITokenAuth{SecretRef: v1alpha1.SecretKeyReference{Name: name, Key: "credential"}}
+	return i
 }
 
 // commonName is what the certificate of that name asks for. No other case asks for it.
