@@ -46,11 +46,20 @@ func (w *world) awaitQuiet() {
 	w.Helper()
 	busy, since := -1, time.Now()
 	eventually(w.T, "nothing is written and the vendor is left alone", func(context.Context) (bool, error) {
-		if now := len(w.writes()) + len(w.calls()); now != busy {
+		if now := len(w.writes()) + w.asked(); now != busy {
 			busy, since = now, time.Now()
 		}
 		return time.Since(since) > silence, nil
 	})
+}
+
+// asked counts the requests that reached any of the vendors, probes included.
+func (w *world) asked() int {
+	var n int
+	for _, v := range w.vendors {
+		n += len(v.server.Requests())
+	}
+	return n
 }
 
 // writes are the effective writes of all managers, but for events and leases.
@@ -168,7 +177,7 @@ func (w *world) checkIntents(name string, c *counts) {
 	open := ""
 	for _, n := range notes {
 		if n.attempt != "" && open != "" && n.attempt != open {
-			c.Double++
+			c.TwoOpen++
 			w.Errorf("I6: attempt %s of %s was begun while %s was open", n.attempt, name, open)
 		}
 		open = n.attempt

@@ -96,6 +96,7 @@ func (l workload) rehearse(t *testing.T, learned *rehearsal) {
 	if l.many {
 		learned.points = thin(learned.points)
 	}
+	table.learned(len(learned.points), len(learned.faults()))
 	if len(learned.points) == 0 {
 		t.Error("the workload has no point that could break")
 	}

@@ -28,8 +28,9 @@ type counts struct {
 	LostUnrevoked int `json:"lostKeysWithoutRevocation"`
 	// Unaccounted certificates are in no Secret, no record of predecessors or orphans, and not revoked.
 	Unaccounted int `json:"unaccounted"`
-	// Double counts purchases without an intent of their own, or beside an open attempt.
-	Double int `json:"double"`
+	// Double counts purchases without an intent of their own, TwoOpen intents that were recorded over an open attempt.
+	Double  int `json:"double"`
+	TwoOpen int `json:"moreThanOneOpenAttempt"`
 	// Mismatched counts versions of Secrets whose content was not a whole matching set.
 	Mismatched int `json:"mismatchedReads"`
 }
@@ -43,6 +44,7 @@ func (c *counts) add(o counts) {
 	c.LostUnrevoked += o.LostUnrevoked
 	c.Unaccounted += o.Unaccounted
 	c.Double += o.Double
+	c.TwoOpen += o.TwoOpen
 	c.Mismatched += o.Mismatched
 }
 
@@ -50,6 +52,15 @@ func (c *counts) add(o counts) {
 type report struct {
 	mu   sync.Mutex
 	rows map[string]*counts
+	// points were learned from the clean runs, and faults are all ways in which those can break.
+	points, faults int
+}
+
+func (r *report) learned(points, faults int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.points += points
+	r.faults += faults
 }
 
 func (r *report) add(row string, c counts) {
@@ -84,14 +95,15 @@ func (r *report) publish(w io.Writer, path string) error {
 		total.add(*r.rows[row])
 	}
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(out, "row\tcases\tfailed\tbought\trevoked\tlost keys\tof them unrevoked\tunaccounted\tdouble\tmismatched reads")
+	fmt.Fprintln(out, "row\tcases\tfailed\tbought\trevoked\tlost keys\tof them unrevoked\tunaccounted\tdouble\ttwo open\tmismatched reads")
 	for _, l := range append(slices.Clone(lines), line{"total", total}) {
-		fmt.Fprintf(out, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", l.Row, l.Cases, l.Failed, l.Bought, l.Revoked, l.LostKeys, l.LostUnrevoked, l.Unaccounted, l.Double, l.Mismatched)
+		fmt.Fprintf(out, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", l.Row, l.Cases, l.Failed, l.Bought, l.Revoked, l.LostKeys, l.LostUnrevoked, l.Unaccounted, l.Double, l.TwoOpen, l.Mismatched)
 	}
+	fmt.Fprintf(out, "points of the clean runs: %d; ways to break them once: %d\n", r.points, r.faults)
 	if err := out.Flush(); err != nil || path == "" {
 		return err
 	}
-	text, err := json.MarshalIndent(map[string]any{"rows": lines, "total": total}, "", "  ")
+	text, err := json.MarshalIndent(map[string]any{"rows": lines, "total": total, "points": r.points, "faults": r.faults}, "", "  ")
 	if err != nil {
 		return err
 	}
