@@ -4,7 +4,9 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -50,9 +52,9 @@ type DeviceCertificateReconciler struct {
 	// WatchSecrets: the manager's cache holds the metadata of Secrets that carry the watch label. Otherwise they are read live, every
 	// five minutes.
 	WatchSecrets bool
-	// Confined: the process serves some namespaces and has rights in those alone. Their labels, which grants select by, are read live
-	// before each purchase; a change of them that gives a right is noticed within five minutes.
-	Confined bool
+	// Namespaces are those that are served, and the process has rights in those alone; empty means all. The labels of some namespaces, which
+	// grants select by, are read live before each purchase; a change of them that gives a right is noticed within five minutes.
+	Namespaces []string
 
 	memory *memory
 	queue  wakeQueue
@@ -228,19 +230,25 @@ func (r *DeviceCertificateReconciler) Wake(key types.NamespacedName) {
 	r.queue.add(reconcile.Request{NamespacedName: key})
 }
 
-// acknowledge drops the orphan that the user says is taken care of.
+// acknowledge drops the orphan that the user says is taken care of, and remembers it: the inventory goes on showing it, and the annotation
+// may go.
 func (s *scope) acknowledge() {
-	id := s.cert.Annotations[v1alpha1.AnnotationAcknowledgeOrphan]
+	status, id := &s.cert.Status, s.cert.Annotations[v1alpha1.AnnotationAcknowledgeOrphan]
 	if id == "" {
 		return
 	}
 	var kept []v1alpha1.Orphan
-	for _, o := range s.cert.Status.Orphans {
+	for _, o := range status.Orphans {
 		if o.CertificateID != id && o.AttemptID != id {
 			kept = append(kept, o)
+			continue
 		}
+		done := cmp.Or(o.CertificateID, o.AttemptID)
+		status.AcknowledgedOrphans = slices.Insert(slices.Clone(status.AcknowledgedOrphans), 0, done)
+		status.AcknowledgedOrphans = status.AcknowledgedOrphans[:min(len(status.AcknowledgedOrphans), v1alpha1.MaxAcknowledgedOrphans)]
+		status.ClosedAttempts = slices.DeleteFunc(slices.Clone(status.ClosedAttempts), func(a v1alpha1.Attempt) bool { return a.ID == done })
 	}
-	s.cert.Status.Orphans = kept
+	status.Orphans = kept
 }
 
 func (s *scope) log() logr.Logger {
@@ -274,7 +282,7 @@ func (r *DeviceCertificateReconciler) SetupWithManager(ctx context.Context, mgr 
 		WatchesRawSource(source.Func(r.queue.start)).
 		Watches(&v1alpha1.DeviceIssuer{}, handler.EnqueueRequestsFromMapFunc(r.certificatesOfIssuer(v1alpha1.KindDeviceIssuer)), issuerChanged()).
 		Watches(&v1alpha1.ClusterDeviceIssuer{}, handler.EnqueueRequestsFromMapFunc(r.certificatesOfIssuer(v1alpha1.KindClusterDeviceIssuer)), issuerChanged())
-	if !r.Confined {
+	if len(r.Namespaces) == 0 {
 		b = b.WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.certificatesOfNamespace), labelsChanged())
 	}
 	if r.WatchSecrets {

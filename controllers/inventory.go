@@ -25,23 +25,27 @@ import (
 	"github.com/devicecert/devicecert-operator/internal/trustmanager"
 )
 
-// kin are the certificates that this operator already accounts for under the attempt's profile and name.
+// kin are the certificates that this operator already accounts for.
 type kin struct {
-	serials, ids, fingerprints []string
+	serials, ids, fingerprints map[string]struct{}
 	// attempting: another object has an open attempt that could have bought the same.
 	attempting bool
 }
 
+func newKin() *kin {
+	return &kin{serials: map[string]struct{}{}, ids: map[string]struct{}{}, fingerprints: map[string]struct{}{}}
+}
+
 // kin gathers them, live, from the status of every DeviceCertificate, and from the Secrets of those that ask for the same name: a status
 // can be lost, a Secret says what it holds.
-func (q *resolution) kin(ctx context.Context) (kin, error) {
-	var k kin
-	list := &v1alpha1.DeviceCertificateList{}
-	if err := q.r.Reader.List(ctx, list); err != nil {
-		return k, fmt.Errorf("list the certificates: %w", err)
+func (q *resolution) kin(ctx context.Context) (*kin, error) {
+	k := newKin()
+	fleet, err := q.r.fleet(ctx)
+	if err != nil {
+		return nil, err
 	}
-	for i := range list.Items {
-		c := &list.Items[i]
+	for i := range fleet {
+		c := &fleet[i]
 		k.addStatus(&c.Status)
 		if c.UID == q.cert.UID {
 			continue
@@ -49,81 +53,127 @@ func (q *resolution) kin(ctx context.Context) (kin, error) {
 		other := c.Status.Attempt
 		k.attempting = k.attempting || other != nil && other.Host == q.attempt.Host && other.ProfileID == q.attempt.ProfileID && strings.EqualFold(other.CommonName, q.attempt.CommonName)
 		if strings.EqualFold(attributeValue(c.Spec.CertificateAttributes, attributeCommonName), q.attempt.CommonName) {
-			held, err := q.r.readSecret(ctx, &scope{cert: c, layout: tlssecret.LayoutOf(c), passwordsRead: true}, tlssecret.SecretName(c))
-			if err != nil {
-				return k, err
+			if err := q.r.addSecretsOf(ctx, k, c); err != nil {
+				return nil, err
 			}
-			k.addSecret(held)
 		}
 	}
 	own, err := q.r.readSecret(ctx, q.scope, q.attempt.SecretName)
 	if err != nil {
-		return k, err
+		return nil, err
 	}
 	k.addSecret(own)
-	return k, q.addSecrets(ctx, &k)
+	return k, q.r.addWatchedSecrets(ctx, k)
+}
+
+// fleet lists, live, every DeviceCertificate of the namespaces that are served.
+func (r *DeviceCertificateReconciler) fleet(ctx context.Context) ([]v1alpha1.DeviceCertificate, error) {
+	var all []v1alpha1.DeviceCertificate
+	namespaces := r.Namespaces
+	if len(namespaces) == 0 {
+		namespaces = []string{metav1.NamespaceAll}
+	}
+	for _, namespace := range namespaces {
+		list := &v1alpha1.DeviceCertificateList{}
+		if err := r.Reader.List(ctx, list, client.InNamespace(namespace)); err != nil {
+			return nil, fmt.Errorf("list the certificates: %w", err)
+		}
+		all = append(all, list.Items...)
+	}
+	return all, nil
+}
+
+// addSecretsOf adds what the Secret of another object holds, and the one it used before.
+func (r *DeviceCertificateReconciler) addSecretsOf(ctx context.Context, k *kin, c *v1alpha1.DeviceCertificate) error {
+	for _, name := range slices.Compact([]string{tlssecret.SecretName(c), cmp.Or(c.Status.SecretName, tlssecret.SecretName(c))}) {
+		held, err := r.readSecret(ctx, &scope{cert: c, layout: tlssecret.LayoutOf(c), passwordsRead: true}, name)
+		if err != nil {
+			return err
+		}
+		k.addSecret(held)
+	}
+	return nil
 }
 
 // addSecret adds what a Secret holds. One that is broken accounts for nothing: its key is lost.
 func (k *kin) addSecret(f facts) {
 	if f.Usable() {
-		k.serials, k.ids = append(k.serials, f.Serial), append(k.ids, f.CertificateID)
+		k.add(f.CertificateID, f.Serial)
 	}
 }
 
-// addSecrets adds what the annotations of the operator's Secrets name: a Secret that was retained belongs to no object any more and may be
-// in use all the same.
-func (q *resolution) addSecrets(ctx context.Context, k *kin) error {
+func (k *kin) add(id, serial string) {
+	k.ids[id], k.serials[certs.CanonicalSerial(serial)] = struct{}{}, struct{}{}
+}
+
+// addWatchedSecrets adds what the annotations of the operator's Secrets name: a Secret that was retained belongs to no object any more and may
+// be in use all the same.
+func (r *DeviceCertificateReconciler) addWatchedSecrets(ctx context.Context, k *kin) error {
 	secrets := &metav1.PartialObjectMetadataList{}
 	secrets.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
 	options := []client.ListOption{client.MatchingLabels{v1alpha1.LabelWatch: "true"}}
-	if !q.r.WatchSecrets {
+	if !r.WatchSecrets {
 		return nil // listing is not allowed then; retained Secrets are protected by orphans.policy Report alone
 	}
-	if err := q.r.Client.List(ctx, secrets, options...); err != nil {
+	if err := r.Client.List(ctx, secrets, options...); err != nil {
 		return fmt.Errorf("list the Secrets' metadata: %w", err)
 	}
 	for i := range secrets.Items {
 		a := secrets.Items[i].Annotations
-		k.ids, k.fingerprints = append(k.ids, a[v1alpha1.AnnotationCertificateID]), append(k.fingerprints, a[v1alpha1.AnnotationFingerprint])
+		k.ids[a[v1alpha1.AnnotationCertificateID]], k.fingerprints[a[v1alpha1.AnnotationFingerprint]] = struct{}{}, struct{}{}
 	}
 	return nil
 }
 
 func (k *kin) addStatus(status *v1alpha1.DeviceCertificateStatus) {
-	k.serials, k.ids = append(k.serials, status.SerialNumber), append(k.ids, status.CertificateID)
+	k.add(status.CertificateID, status.SerialNumber)
 	if status.Issued != nil {
-		k.serials, k.ids = append(k.serials, status.Issued.SerialNumber), append(k.ids, status.Issued.CertificateID)
+		k.add(status.Issued.CertificateID, status.Issued.SerialNumber)
 	}
 	for _, s := range status.Superseded {
-		k.serials, k.ids = append(k.serials, s.SerialNumber), append(k.ids, s.CertificateID)
+		k.add(s.CertificateID, s.SerialNumber)
 	}
 	for _, o := range status.Orphans {
-		k.serials, k.ids = append(k.serials, o.SerialNumber), append(k.ids, o.CertificateID)
+		k.add(o.CertificateID, o.SerialNumber)
+	}
+	for _, id := range status.AcknowledgedOrphans {
+		k.ids[id] = struct{}{}
 	}
 }
 
+// accounts tells whether a certificate is among them.
+func (k *kin) accounts(c plan.Candidate) bool {
+	_, byID := k.ids[c.CertificateID]
+	_, bySerial := k.serials[certs.CanonicalSerial(c.Serial)]
+	_, byFingerprint := k.fingerprints[c.Fingerprint]
+	return byID && c.CertificateID != "" || bySerial && c.Serial != "" || byFingerprint
+}
+
 // candidates are the inventory's records as the judgement needs them.
-func (k kin) candidates(attempt *v1alpha1.Attempt, records []trustmanager.Record) []plan.Candidate {
+func (k *kin) candidates(attempt *v1alpha1.Attempt, records []trustmanager.Record) []plan.Candidate {
 	candidates := make([]plan.Candidate, 0, len(records))
 	for _, record := range records {
 		leaf := leafOf(record)
 		if leaf == nil {
 			continue // without its leaf nothing can be told of it
 		}
-		c := plan.Candidate{
-			CertificateID: record.ID, Serial: certs.SerialString(leaf), Fingerprint: certs.FingerprintSHA256(leaf), CommonName: leaf.Subject.CommonName,
-			KeyType: certs.KeyType(leaf.PublicKey), NotBefore: leaf.NotBefore,
-			Revoked: strings.EqualFold(record.Status, "REVOKED"), Marked: carries(leaf, attempt.ID),
-		}
-		if len(leaf.DNSNames) > 0 {
-			c.SANDigest = certs.SANDigest(leaf.DNSNames)
-		}
-		c.Accounted = record.ID != "" && slices.Contains(k.ids, record.ID) || slices.Contains(k.fingerprints, c.Fingerprint) ||
-			slices.ContainsFunc(k.serials, func(serial string) bool { return certs.SameSerial(serial, c.Serial) })
+		c := candidateOf(record, leaf)
+		c.Marked, c.Accounted = carries(leaf, attempt.ID), k.accounts(c)
 		candidates = append(candidates, c)
 	}
 	return candidates
+}
+
+// candidateOf is what the inventory shows of a certificate.
+func candidateOf(record trustmanager.Record, leaf *x509.Certificate) plan.Candidate {
+	c := plan.Candidate{
+		CertificateID: record.ID, Serial: certs.SerialString(leaf), Fingerprint: certs.FingerprintSHA256(leaf), CommonName: leaf.Subject.CommonName,
+		KeyType: certs.KeyType(leaf.PublicKey), NotBefore: leaf.NotBefore, Revoked: strings.EqualFold(record.Status, statusRevoked),
+	}
+	if len(leaf.DNSNames) > 0 {
+		c.SANDigest = certs.SANDigest(leaf.DNSNames)
+	}
+	return c
 }
 
 // carries tells whether the leaf shows the attempt's id, as an issuer's markerAttribute makes it.

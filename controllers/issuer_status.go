@@ -110,9 +110,9 @@ func issuerConditions(found observed, state account.State, can *v1alpha1.Capabil
 	case found.Credential.Passcode != "" && can.Enroll != v1alpha1.CapabilityYes:
 		add(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonUnverified, "a passcode can only be tried by buying; the first issuance will tell whether it is accepted")
 	case found.Credential.Passcode != "":
-		add(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonConnected, "the vendor accepts the passcode; lost answers can only be reported, and nothing can be revoked")
+		add(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonConnected, "the vendor accepts the passcode; lost answers can only be reported, nothing can be revoked, and a revocation by somebody else goes unnoticed")
 	case can.Search == v1alpha1.CapabilityNo:
-		add(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonConnected, "the vendor accepts the credential, which may not search the inventory: lost answers can only be reported")
+		add(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonConnected, "the vendor accepts the credential, which may not search the inventory: lost answers can only be reported, and a revocation by somebody else goes unnoticed")
 	default:
 		add(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonConnected, "the vendor accepts the credential")
 	}

@@ -304,7 +304,7 @@ func (r *DeviceCertificateReconciler) inspect(ctx context.Context, s *scope, p p
 // namespaceLabels are those a grant selects by: from the cache, or live where the process may not watch namespaces.
 func (r *DeviceCertificateReconciler) namespaceLabels(ctx context.Context, name string) (map[string]string, error) {
 	reader := client.Reader(r.Client)
-	if r.Confined {
+	if len(r.Namespaces) > 0 {
 		reader = r.Reader
 	}
 	namespace := &metav1.PartialObjectMetadata{}

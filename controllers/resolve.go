@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -37,6 +38,8 @@ type resolution struct {
 	orphans []v1alpha1.Orphan
 	// nothingNew: the vendor answered with a certificate that was there before.
 	nothingNew bool
+	// found: the inventory showed what the attempt has bought. Otherwise the sweep goes on looking for it.
+	found bool
 }
 
 // run closes the attempt: as stored when the Secret carries it, as not issued when the vendor has nothing, with its certificates revoked
@@ -144,12 +147,14 @@ func (q *resolution) takeBack(ctx context.Context, id account.ID, state account.
 		switch {
 		case !known:
 		case c.Accounted:
-			q.nothingNew = true
+			q.nothingNew, q.found = true, true
 			return nil
 		case c.Revoked:
+			q.found = true
 			q.add(c, v1alpha1.OrphanRevoked, "it was not stored, and is revoked")
 			return nil
 		default:
+			q.found = true
 			return q.revoke(ctx, id, state, c)
 		}
 	}
@@ -188,6 +193,7 @@ func (q *resolution) search(ctx context.Context, id account.ID, state account.St
 		policy = v1alpha1.OrphansReport // another object's answer may be on its way: nothing found is surely ours
 	}
 	verdict := plan.Judge(q.attempt, q.deadline(state), policy, kin.candidates(q.attempt, records))
+	q.found = len(verdict.Revoke)+len(verdict.Report) > 0
 	for _, c := range verdict.Revoke {
 		if err := q.revoke(ctx, id, state, c); err != nil {
 			return err
@@ -260,6 +266,9 @@ func (q *resolution) close(ctx context.Context) {
 		status.Attempt = nil
 		q.list(status)
 		q.recordFailure(status)
+		if !q.found {
+			status.ClosedAttempts = plan.RememberAttempt(status.ClosedAttempts, q.attempt)
+		}
 	})
 	q.tell()
 	if !reported {
@@ -290,9 +299,13 @@ func (q *resolution) list(status *v1alpha1.DeviceCertificateStatus) {
 // tell logs what was found: the log outlives the object.
 func (q *resolution) tell() {
 	for _, o := range q.orphans {
-		q.log().Info("orphaned certificate", "attempt", o.AttemptID, "certificateID", o.CertificateID, "serial", o.SerialNumber,
-			"profile", o.ProfileID, "commonName", o.CommonName, "outcome", o.Outcome, "message", o.Message)
+		logOrphan(q.log(), o)
 	}
+}
+
+func logOrphan(log logr.Logger, o v1alpha1.Orphan) {
+	log.Info("orphaned certificate", "attempt", o.AttemptID, "certificateID", o.CertificateID, "serial", o.SerialNumber,
+		"profile", o.ProfileID, "commonName", o.CommonName, "outcome", o.Outcome, "message", o.Message)
 }
 
 // issuerGone tells whether an issuer object no longer exists, as opposed to one that is not connected yet.

@@ -91,7 +91,7 @@ func (r *DeviceCertificateReconciler) revokePredecessor(ctx context.Context, c *
 	if !ok {
 		return "the inventory does not confirm that it is ours" + atVendor, nil
 	}
-	if strings.EqualFold(record.Status, "REVOKED") {
+	if strings.EqualFold(record.Status, statusRevoked) {
 		return "", nil
 	}
 	refused, err = r.revokeAtVendor(ctx, id, record.ID, plan.RevocationReason(c, p.SerialNumber), "replaced (devicecert-operator)")

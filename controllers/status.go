@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+	"github.com/devicecert/devicecert-operator/internal/certs"
 	"github.com/devicecert/devicecert-operator/internal/plan"
 )
 
@@ -121,6 +122,9 @@ func (s *scope) describe() {
 	status.RenewalTime = nil
 	if due, ok := plan.RenewalTime(s.cert, f.Secret); ok {
 		status.RenewalTime = timeOf(due)
+	}
+	if revoked := status.Revoked; revoked != nil && !certs.SameSerial(revoked.SerialNumber, f.Serial) {
+		status.Revoked = nil
 	}
 	if f.HandledRenewRequest != "" {
 		status.LastHandledRenewRequest = f.HandledRenewRequest

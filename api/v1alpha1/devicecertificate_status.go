@@ -109,6 +109,23 @@ type DeviceCertificateStatus struct {
 	// +kubebuilder:validation:MaxItems=10
 	// +optional
 	Orphans []Orphan `json:"orphans,omitempty"`
+	// acknowledgedOrphans are the ids, of certificates or attempts, that devicecert.io/acknowledge-orphan took off the list, newest first, at most 50.
+	// They are not reported again.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=50
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=128
+	// +optional
+	AcknowledgedOrphans []string `json:"acknowledgedOrphans,omitempty"`
+	// closedAttempts are attempts whose answer was lost and that nothing was found of when they were closed, newest first, at most 5. The sweep
+	// of the inventory looks for a week for what they may have bought after all.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=5
+	// +optional
+	ClosedAttempts []Attempt `json:"closedAttempts,omitempty"`
+	// revoked says that the certificate in the Secret was revoked at the vendor by somebody else. What happens then, spec.renewal.onRevoked says.
+	// +optional
+	Revoked *RevokedCertificate `json:"revoked,omitempty"`
 	// lastHandledRenewRequest is the last value of devicecert.io/renew-requested-at that was acted on.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
@@ -377,6 +394,19 @@ type SupersededCertificate struct {
 	RevocationFailure string `json:"revocationFailure,omitempty"`
 }
 
+// RevokedCertificate is a certificate that the vendor's inventory lists as revoked.
+type RevokedCertificate struct {
+	// serialNumber of the certificate.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +required
+	SerialNumber string `json:"serialNumber,omitempty"`
+	// observedAt is when the sweep of the inventory noticed it.
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000 && self.getFullYear() <= 9999",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
+	// +required
+	ObservedAt metav1.Time `json:"observedAt,omitzero"`
+}
+
 // OrphanOutcome says what became of an orphan.
 // +kubebuilder:validation:Enum=Reported;Revoked;RevokeFailed
 type OrphanOutcome string
@@ -391,12 +421,12 @@ const (
 	OrphanRevokeFailed OrphanOutcome = "RevokeFailed"
 )
 
-// Orphan is a certificate, known by its id or feared within a time window, whose private key was lost.
+// Orphan is a certificate, known by its id or feared within a time window, whose private key this operator does not have.
 type Orphan struct {
-	// attemptID is the attempt that may have bought it.
+	// attemptID is the attempt that may have bought it. Absent when the sweep of the inventory found it and no attempt on record fits.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
-	// +required
+	// +optional
 	AttemptID string `json:"attemptID,omitempty"`
 	// certificateID is the vendor's id, when it was found.
 	// +kubebuilder:validation:MinLength=1
@@ -426,6 +456,10 @@ type Orphan struct {
 	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000 && self.getFullYear() <= 9999",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
 	// +required
 	WindowEnd metav1.Time `json:"windowEnd,omitzero"`
+	// notAfter of the certificate, when it was found. The entry goes when it has passed.
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 1 && self.getFullYear() <= 9999",message="must be an RFC 3339 time, such as 2026-01-31T12:00:00Z"
+	// +optional
+	NotAfter *metav1.Time `json:"notAfter,omitempty"`
 	// outcome says what became of it.
 	// +required
 	Outcome OrphanOutcome `json:"outcome,omitempty"`

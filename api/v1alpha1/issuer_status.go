@@ -42,6 +42,71 @@ type IssuerStatus struct {
 	// +kubebuilder:validation:MaxItems=50
 	// +optional
 	BlockedProfiles []BlockedProfile `json:"blockedProfiles,omitempty"`
+	// sweeps say, for each enrollment profile in use, when the vendor's inventory was last compared with the cluster and when it is next; at most
+	// 100 profiles are swept. Absent when the credential cannot search.
+	// +listType=map
+	// +listMapKey=profileID
+	// +kubebuilder:validation:MaxItems=100
+	// +optional
+	Sweeps []Sweep `json:"sweeps,omitempty"`
+	// orphans counts what stands in status.orphans of the DeviceCertificates that name this issuer. Absent when there are none.
+	// +optional
+	Orphans *OrphanCount `json:"orphans,omitempty"`
+}
+
+// Sweep is the comparison of one profile's inventory with the cluster.
+type Sweep struct {
+	// profileID is the enrollment profile.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +required
+	ProfileID string `json:"profileID,omitempty"`
+	// lastTime is when the last sweep began that came to its end. Absent before the first.
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000 && self.getFullYear() <= 9999",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
+	// +optional
+	LastTime *metav1.Time `json:"lastTime,omitempty"`
+	// nextTime is when the next one is due.
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000 && self.getFullYear() <= 9999",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
+	// +required
+	NextTime metav1.Time `json:"nextTime,omitzero"`
+	// records of the inventory that the last sweep looked at.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
+	// +optional
+	Records int32 `json:"records,omitempty"`
+	// failures counts the sweeps in a row that did not come to their end.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
+	// +optional
+	Failures int32 `json:"failures,omitempty"`
+	// message says what a sweep could not do, in at most 2048 characters. Absent when all was looked at.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	// +optional
+	Message string `json:"message,omitempty"`
+}
+
+// OrphanCount counts orphans by their outcome.
+type OrphanCount struct {
+	// reported are left to a person.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
+	// +optional
+	Reported int32 `json:"reported,omitempty"`
+	// revoked need nothing from anybody.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
+	// +optional
+	Revoked int32 `json:"revoked,omitempty"`
+	// revokeFailed could not be revoked and are left to a person.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
+	// +optional
+	RevokeFailed int32 `json:"revokeFailed,omitempty"`
+	// oldest is the earliest time at which one of those that are left to a person may have been issued.
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000 && self.getFullYear() <= 9999",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
+	// +optional
+	Oldest *metav1.Time `json:"oldest,omitempty"`
 }
 
 // CapabilityState is Yes, No or Unknown.

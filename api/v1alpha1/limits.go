@@ -17,6 +17,12 @@ const (
 	MaxSuperseded = 10
 	// MaxOrphans bounds status.orphans.
 	MaxOrphans = 10
+	// MaxClosedAttempts bounds status.closedAttempts.
+	MaxClosedAttempts = 5
+	// MaxAcknowledgedOrphans bounds status.acknowledgedOrphans.
+	MaxAcknowledgedOrphans = 50
+	// MaxSweeps bounds an issuer's status.sweeps.
+	MaxSweeps = 100
 	// MaxBlockedProfiles bounds an issuer's status.blockedProfiles.
 	MaxBlockedProfiles = 50
 )

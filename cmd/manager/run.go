@@ -148,7 +148,7 @@ func setup(ctx context.Context, mgr ctrl.Manager, o options, flights *controller
 	}
 	certificates := &controllers.DeviceCertificateReconciler{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Flights: flights, Recorder: mgr.GetEventRecorder("devicecert-operator"),
-		Telemetry: counters, Clock: clock.RealClock{}, Issuers: o.issuers, WatchSecrets: o.watchSecrets, Confined: len(o.namespaces) > 0,
+		Telemetry: counters, Clock: clock.RealClock{}, Issuers: o.issuers, WatchSecrets: o.watchSecrets, Namespaces: o.namespaces,
 	}
 	issuers := &controllers.IssuerReconciler{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clock: clock.RealClock{},
@@ -168,6 +168,9 @@ func setup(ctx context.Context, mgr ctrl.Manager, o options, flights *controller
 	}
 	if err := issuers.SetupWithManager(ctx, mgr, controller.Options{}); err != nil {
 		return fmt.Errorf("set up the issuer controllers: %w", err)
+	}
+	if err := (&controllers.SweepReconciler{Certificates: certificates}).SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("set up the sweeps: %w", err)
 	}
 	return nil
 }

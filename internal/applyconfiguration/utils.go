@@ -73,6 +73,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ObjectKeyReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Orphan"):
 		return &apiv1alpha1.OrphanApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("OrphanCount"):
+		return &apiv1alpha1.OrphanCountApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("OrphanPolicySpec"):
 		return &apiv1alpha1.OrphanPolicySpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Outputs"):
@@ -87,6 +89,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ReplacementsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RevocationPolicy"):
 		return &apiv1alpha1.RevocationPolicyApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RevokedCertificate"):
+		return &apiv1alpha1.RevokedCertificateApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SecretKeyReference"):
 		return &apiv1alpha1.SecretKeyReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SecretReference"):
@@ -95,6 +99,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.SecretTargetApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SupersededCertificate"):
 		return &apiv1alpha1.SupersededCertificateApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Sweep"):
+		return &apiv1alpha1.SweepApplyConfiguration{}
 
 	}
 	return nil

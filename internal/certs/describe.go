@@ -49,6 +49,17 @@ func SameSerial(a, b string) bool {
 	return leftOK && rightOK && left.Cmp(right) == 0
 }
 
+// CanonicalSerial spells a serial number in the one way that makes equal ones
+// equal texts: lower-case hex without leading zeros. It is empty for what is not
+// hex.
+func CanonicalSerial(text string) string {
+	serial, ok := parseSerial(text)
+	if !ok {
+		return ""
+	}
+	return serial.Text(16)
+}
+
 // parseSerial accepts digits and colons only: big.Int alone would also take
 // signs and underscores. RFC 5280 allows 20 octets; 64 leave room for others.
 func parseSerial(text string) (*big.Int, bool) {

@@ -186,3 +186,14 @@ func superseded(ago time.Duration) change {
 func revokeSuperseded(s *Snapshot) {
 	s.Certificate.Spec.Revocation.OnSupersede = v1alpha1.RevocationRevoke
 }
+
+// revokedElsewhere: somebody revoked the certificate at the vendor.
+func revokedElsewhere(s *Snapshot) {
+	s.Certificate.Status.SerialNumber, s.Certificate.Status.IssuanceHash = "0A17", wanted
+	s.Certificate.Status.Revoked = &v1alpha1.RevokedCertificate{SerialNumber: "a17", ObservedAt: metav1.NewTime(now)}
+}
+
+func reenroll(s *Snapshot) { s.Certificate.Spec.Renewal.OnRevoked = v1alpha1.OnRevokedReenroll }
+
+// secretLost: the Secret is gone.
+func secretLost(s *Snapshot) { s.Secret = Secret{Name: "gateway-17-tls"} }

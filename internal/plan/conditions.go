@@ -52,6 +52,8 @@ func readiness(s *Snapshot, p Plan) (ready bool, reason, message string) {
 		return false, p.Reason, p.Message
 	case revokedOrphan(s, stored):
 		return false, v1alpha1.ReasonRevoked, p.Message
+	case revokedAtVendor(s, stored):
+		return false, v1alpha1.ReasonRevoked, "the certificate in the Secret is revoked: " + p.Message
 	case !s.Now.Before(stored.NotAfter):
 		return false, v1alpha1.ReasonExpired, "the certificate in the Secret has expired: " + p.Message
 	case s.Now.Before(stored.NotBefore.Add(-clockTolerance)):

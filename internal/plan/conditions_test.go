@@ -111,6 +111,11 @@ func TestConditionsAndWhatOthersMakeOfThem(t *testing.T) {
 		{"not valid yet", stored(func(s *Snapshot) { s.Secret.NotBefore = now.Add(time.Hour) }), []string{"Ready=False(NotYetValid)", "SecretInSync"}, status.InProgressStatus},
 		{"clocks a little apart", stored(func(s *Snapshot) { s.Secret.NotBefore = now.Add(clockTolerance) }), []string{"Ready=True(Stored)", "SecretInSync"}, status.CurrentStatus},
 		{"revoked as an orphan", stored(revokedAsOrphan), []string{"Issuing", "Ready=False(Revoked)", "Reconciling", "SecretInSync"}, status.InProgressStatus},
+		{"revoked at the vendor, Hold", stored(revokedElsewhere), []string{"Ready=False(Revoked)", "SecretInSync", "Stalled"}, status.FailedStatus},
+		{"revoked at the vendor, Hold, expired", stored(expired, revokedElsewhere), []string{"Ready=False(Revoked)", "SecretInSync", "Stalled"}, status.FailedStatus},
+		{"revoked at the vendor, Hold, the Secret is gone", stored(revokedElsewhere, secretLost), []string{"Ready=False(Revoked)", "Stalled"}, status.FailedStatus},
+		{"revoked at the vendor, Reenroll", stored(revokedElsewhere, reenroll), []string{"Issuing", "Ready=False(Revoked)", "Reconciling", "SecretInSync"}, status.InProgressStatus},
+		{"revoked at the vendor and suspended", stored(revokedElsewhere, suspendedByUser), []string{"Ready=False(Revoked)", "SecretInSync", "Suspended"}, status.InProgressStatus},
 		{"the Secret is broken", stored(broken), []string{"Issuing", "Ready=False(SecretBroken)", "Reconciling", "SecretInSync=False"}, status.InProgressStatus},
 
 		{"suspended and valid", stored(suspendedByUser), []string{"Ready=True(Stored)", "SecretInSync", "Suspended"}, status.CurrentStatus},
@@ -163,7 +168,7 @@ func TestASecretThatCannotBeUsedIsNotInSync(t *testing.T) {
 var switches = []change{
 	inFlightNow, deletedAgo(0), deletedAgo(time.Hour), withoutFinalizer, open, settled, pending, foreignSecret, adoptable, broken, outOfSync, renamed,
 	refusedSecret, specChanged, suspendedByUser, renewalDisabled, issuerMissing, issuerSuspended, issuerUnknown, issuerDown, denied, problem, due, lastSixth,
-	expired, expiresIn(20 * day), revokedAsOrphan, superseded(25 * time.Hour), revokeSuperseded,
+	expired, expiresIn(20 * day), revokedAsOrphan, revokedElsewhere, reenroll, secretLost, superseded(25 * time.Hour), revokeSuperseded,
 	annotated(v1alpha1.AnnotationAbandonAttempt, attemptID),
 	annotated(v1alpha1.AnnotationRenewRequestedAt, now.Format(time.RFC3339)), annotated(v1alpha1.AnnotationRetryRequestedAt, now.Format(time.RFC3339)),
 	annotated(v1alpha1.AnnotationRevokeRequested, "0A17/key_compromise"),

@@ -179,6 +179,9 @@ func need(s *Snapshot) (Plan, bool) {
 		return Plan{Action: ActionEnroll, Reason: reason, Message: message}, true
 	}
 	source := held(s)
+	if p, revoked := needAfterRevocation(s, source); revoked {
+		return p, true
+	}
 	switch {
 	case source.State == SecretAbsent && s.Certificate.Status.CertificateID == "":
 		return enroll(v1alpha1.ReasonIssuing, "the first certificate is being issued")

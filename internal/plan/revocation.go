@@ -81,3 +81,34 @@ func revocation(s *Snapshot) (Plan, bool) {
 	}
 	return Plan{Action: ActionRevoke, Reason: v1alpha1.ReasonStored, Message: "a replaced certificate is being revoked", Due: lookAgain(s)}, true
 }
+
+// needAfterRevocation says what follows when somebody revoked the certificate at the vendor. Under Hold nothing is bought for whatever
+// else is wrong, a Secret that is gone included, until a person asks for a renewal or for another certificate.
+func needAfterRevocation(s *Snapshot, source Secret) (Plan, bool) {
+	if !revokedAtVendor(s, source) {
+		return Plan{}, false
+	}
+	described := source
+	described.IssuanceHash = cmp.Or(source.IssuanceHash, s.Certificate.Status.IssuanceHash)
+	p := Plan{Action: ActionEnroll, Reason: v1alpha1.ReasonRevoked}
+	switch {
+	case revokedOrphan(s, source), revokeWanted(s, source), outOfDate(s, described):
+		return Plan{}, false // which are answered by a new certificate
+	case renewRequested(s.Certificate, source):
+		p.Reason = v1alpha1.ReasonRenewRequested
+		p.Message = "the certificate was revoked at the vendor; a new one is being issued, as " + v1alpha1.AnnotationRenewRequestedAt + " asks"
+	case s.Certificate.Spec.Renewal.OnRevoked == v1alpha1.OnRevokedReenroll:
+		p.Message = "the certificate was revoked at the vendor; a new one is being issued, as spec.renewal.onRevoked asks"
+	default:
+		p.Action = ActionBlock
+		p.Message = "somebody revoked the certificate at the vendor, and spec.renewal.onRevoked is Hold: find out why, then annotate this object with " +
+			v1alpha1.AnnotationRenewRequestedAt + " to have a new one issued, or delete it"
+	}
+	return p, true
+}
+
+// revokedAtVendor tells whether the certificate that is stored, or was stored last, is on record as revoked by somebody else.
+func revokedAtVendor(s *Snapshot, stored Secret) bool {
+	revoked := s.Certificate.Status.Revoked
+	return revoked != nil && certs.SameSerial(revoked.SerialNumber, cmp.Or(stored.Serial, s.Certificate.Status.SerialNumber))
+}

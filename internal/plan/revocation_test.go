@@ -81,3 +81,24 @@ func TestWhatCallsTheVendor(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatFollowsWhenSomebodyRevokedTheCertificate(t *testing.T) {
+	asked := annotated(v1alpha1.AnnotationRenewRequestedAt, now.Format(time.RFC3339))
+	checkAll(t, []decision{
+		{name: "Hold", snapshot: stored(revokedElsewhere), action: ActionBlock, reason: v1alpha1.ReasonRevoked, says: v1alpha1.AnnotationRenewRequestedAt},
+		{name: "Hold, and a renewal is due", snapshot: stored(revokedElsewhere, due), action: ActionBlock, reason: v1alpha1.ReasonRevoked},
+		{name: "Hold, and the Secret is gone", snapshot: stored(revokedElsewhere, secretLost), action: ActionBlock, reason: v1alpha1.ReasonRevoked},
+		{name: "Hold, and the Secret is broken", snapshot: stored(revokedElsewhere, broken, func(s *Snapshot) { s.Secret.Serial = "" }), action: ActionBlock, reason: v1alpha1.ReasonRevoked},
+		{name: "Hold, and the outputs are out of sync", snapshot: stored(revokedElsewhere, outOfSync), action: ActionRender, reason: v1alpha1.ReasonRendering},
+		{name: "Hold, and a person asks for a new one", snapshot: stored(revokedElsewhere, asked), action: ActionEnroll, reason: v1alpha1.ReasonRenewRequested},
+		{name: "Hold, and the spec asks for another", snapshot: stored(revokedElsewhere, specChanged), action: ActionEnroll, reason: v1alpha1.ReasonOutOfDate},
+		{
+			name: "Hold, and a person asks to replace it", action: ActionEnroll, reason: v1alpha1.ReasonRevoked,
+			snapshot: stored(revokedElsewhere, annotated(v1alpha1.AnnotationRevokeRequested, "0A17/key_compromise")),
+		},
+		{name: "Reenroll", snapshot: stored(revokedElsewhere, reenroll), action: ActionEnroll, reason: v1alpha1.ReasonRevoked},
+		{name: "Reenroll, and the Secret is gone", snapshot: stored(revokedElsewhere, reenroll, secretLost), action: ActionEnroll, reason: v1alpha1.ReasonRevoked},
+		{name: "another one is stored by now", snapshot: stored(revokedElsewhere, renewalDisabled, func(s *Snapshot) { s.Secret.Serial = "0A18" }), action: ActionNone, reason: v1alpha1.ReasonStored, after: 60 * day},
+		{name: "the Secret is gone, and the spec asks for another", snapshot: stored(revokedElsewhere, secretLost, specChanged), action: ActionEnroll, reason: v1alpha1.ReasonSecretMissing},
+	})
+}

@@ -6,6 +6,7 @@ package trustmanager
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"net/http"
 	"net/url"
@@ -87,35 +88,48 @@ func (c *Client) Search(ctx context.Context, query SearchQuery) (*SearchPage, er
 	return page, nil
 }
 
-// SearchAll returns all records of a query, up to maxRecords (at least 1), asking search,
-// usually [Client.Search], page by page, so that the caller can count each request; Limit is ignored, Offset is where it starts. Records that appear twice,
-// because the inventory grew meanwhile, are returned once. truncated says that there
-// are or may be more: the bound was reached, or the vendor kept sending the same page.
+// SearchAll returns all records of a query, up to maxRecords (at least 1). It asks as [SearchEach] does. truncated says
+// that there are or may be more.
 func SearchAll(ctx context.Context, search func(context.Context, SearchQuery) (*SearchPage, error), query SearchQuery, maxRecords int) (records []Record, truncated bool, err error) {
+	_, truncated, err = SearchEach(ctx, search, query, maxRecords, func(r Record) { records = append(records, r) })
+	if err != nil {
+		return nil, false, err
+	}
+	return records, truncated, nil
+}
+
+// SearchEach visits all records of a query, up to maxRecords (at least 1), asking search,
+// usually [Client.Search], page by page, so that the caller can count each request; Limit is ignored, Offset is where it starts. Records that appear twice,
+// because the inventory grew meanwhile, are visited once. visited counts them, and truncated says that there
+// are or may be more: the bound was reached, or the vendor kept sending the same page. Nothing of a record is kept but a digest.
+func SearchEach(ctx context.Context, search func(context.Context, SearchQuery) (*SearchPage, error), query SearchQuery, maxRecords int, visit func(Record)) (visited int, truncated bool, err error) {
 	query.Limit = maxPageSize
-	seen := map[string]bool{}
+	seen := map[[sha256.Size]byte]struct{}{}
 	for range maxPages {
 		page, err := search(ctx, query)
 		if err != nil {
-			return nil, false, err
+			return visited, false, err
 		}
 		if len(page.Records) == 0 {
-			return records, false, nil
+			return visited, false, nil
 		}
 		fresh := unseen(page.Records, seen)
-		records = append(records, fresh...)
-		if len(records) > max(maxRecords, 1) {
-			return records[:max(maxRecords, 1)], true, nil
+		for _, record := range fresh {
+			if visited == max(maxRecords, 1) {
+				return visited, true, nil
+			}
+			visit(record)
+			visited++
 		}
 		if len(fresh) == 0 {
-			return records, page.mayContinue(query), nil
+			return visited, page.mayContinue(query), nil
 		}
 		if !page.mayContinue(query) {
-			return records, false, nil
+			return visited, false, nil
 		}
 		query.Offset += len(page.Records)
 	}
-	return records, true, nil
+	return visited, true, nil
 }
 
 // mayContinue reports whether more records may follow this page. The vendor's total is
@@ -130,12 +144,12 @@ func (p *SearchPage) mayContinue(query SearchQuery) bool {
 }
 
 // unseen returns the records not in seen and adds them to it.
-func unseen(records []Record, seen map[string]bool) []Record {
+func unseen(records []Record, seen map[[sha256.Size]byte]struct{}) []Record {
 	var fresh []Record
 	for _, record := range records {
-		key := record.ID + "\x00" + record.Body
-		if !seen[key] {
-			seen[key] = true
+		digest := sha256.Sum256([]byte(record.ID + "\x00" + record.Body))
+		if _, known := seen[digest]; !known {
+			seen[digest] = struct{}{}
 			fresh = append(fresh, record)
 		}
 	}

@@ -355,12 +355,24 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.devicecert.devicecert-operator.api.v1alpha1.DeviceCertificateStatus
   map:
     fields:
+    - name: acknowledgedOrphans
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
     - name: attempt
       type:
         namedType: com.github.devicecert.devicecert-operator.api.v1alpha1.Attempt
     - name: certificateID
       type:
         scalar: string
+    - name: closedAttempts
+      type:
+        list:
+          elementType:
+            namedType: com.github.devicecert.devicecert-operator.api.v1alpha1.Attempt
+          elementRelationship: atomic
     - name: conditions
       type:
         list:
@@ -421,6 +433,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: requestID
       type:
         scalar: string
+    - name: revoked
+      type:
+        namedType: com.github.devicecert.devicecert-operator.api.v1alpha1.RevokedCertificate
     - name: secretName
       type:
         scalar: string
@@ -670,6 +685,17 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
       default: -1
+    - name: orphans
+      type:
+        namedType: com.github.devicecert.devicecert-operator.api.v1alpha1.OrphanCount
+    - name: sweeps
+      type:
+        list:
+          elementType:
+            namedType: com.github.devicecert.devicecert-operator.api.v1alpha1.Sweep
+          elementRelationship: associative
+          keys:
+          - profileID
 - name: com.github.devicecert.devicecert-operator.api.v1alpha1.JKSOutput
   map:
     fields:
@@ -728,6 +754,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: message
       type:
         scalar: string
+    - name: notAfter
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
     - name: outcome
       type:
         namedType: com.github.devicecert.devicecert-operator.api.v1alpha1.OrphanOutcome
@@ -743,6 +772,21 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: windowStart
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+- name: com.github.devicecert.devicecert-operator.api.v1alpha1.OrphanCount
+  map:
+    fields:
+    - name: oldest
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: reported
+      type:
+        scalar: numeric
+    - name: revokeFailed
+      type:
+        scalar: numeric
+    - name: revoked
+      type:
+        scalar: numeric
 - name: com.github.devicecert.devicecert-operator.api.v1alpha1.OrphanOutcome
   scalar: string
 - name: com.github.devicecert.devicecert-operator.api.v1alpha1.OrphanPolicy
@@ -869,6 +913,15 @@ var schemaYAML = typed.YAMLObject(`types:
       default: cessation_of_operation
 - name: com.github.devicecert.devicecert-operator.api.v1alpha1.RevocationReason
   scalar: string
+- name: com.github.devicecert.devicecert-operator.api.v1alpha1.RevokedCertificate
+  map:
+    fields:
+    - name: observedAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: serialNumber
+      type:
+        scalar: string
 - name: com.github.devicecert.devicecert-operator.api.v1alpha1.SecretKeyReference
   map:
     fields:
@@ -940,6 +993,27 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: supersededAt
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+- name: com.github.devicecert.devicecert-operator.api.v1alpha1.Sweep
+  map:
+    fields:
+    - name: failures
+      type:
+        scalar: numeric
+    - name: lastTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: message
+      type:
+        scalar: string
+    - name: nextTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: profileID
+      type:
+        scalar: string
+    - name: records
+      type:
+        scalar: numeric
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.Condition
   map:
     fields:

@@ -60,6 +60,14 @@ type DeviceCertificateStatusApplyConfiguration struct {
 	Superseded []SupersededCertificateApplyConfiguration `json:"superseded,omitempty"`
 	// orphans are certificates, known or feared, whose private key was lost, newest first, at most 10. See devicecert.io/acknowledge-orphan.
 	Orphans []OrphanApplyConfiguration `json:"orphans,omitempty"`
+	// acknowledgedOrphans are the ids, of certificates or attempts, that devicecert.io/acknowledge-orphan took off the list, newest first, at most 50.
+	// They are not reported again.
+	AcknowledgedOrphans []string `json:"acknowledgedOrphans,omitempty"`
+	// closedAttempts are attempts whose answer was lost and that nothing was found of when they were closed, newest first, at most 5. The sweep
+	// of the inventory looks for a week for what they may have bought after all.
+	ClosedAttempts []AttemptApplyConfiguration `json:"closedAttempts,omitempty"`
+	// revoked says that the certificate in the Secret was revoked at the vendor by somebody else. What happens then, spec.renewal.onRevoked says.
+	Revoked *RevokedCertificateApplyConfiguration `json:"revoked,omitempty"`
 	// lastHandledRenewRequest is the last value of devicecert.io/renew-requested-at that was acted on.
 	LastHandledRenewRequest *string `json:"lastHandledRenewRequest,omitempty"`
 	// lastHandledRetryRequest is the last value of devicecert.io/retry-requested-at that was acted on.
@@ -254,6 +262,37 @@ func (b *DeviceCertificateStatusApplyConfiguration) WithOrphans(values ...*Orpha
 		}
 		b.Orphans = append(b.Orphans, *values[i])
 	}
+	return b
+}
+
+// WithAcknowledgedOrphans adds the given value to the AcknowledgedOrphans field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the AcknowledgedOrphans field.
+func (b *DeviceCertificateStatusApplyConfiguration) WithAcknowledgedOrphans(values ...string) *DeviceCertificateStatusApplyConfiguration {
+	for i := range values {
+		b.AcknowledgedOrphans = append(b.AcknowledgedOrphans, values[i])
+	}
+	return b
+}
+
+// WithClosedAttempts adds the given value to the ClosedAttempts field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the ClosedAttempts field.
+func (b *DeviceCertificateStatusApplyConfiguration) WithClosedAttempts(values ...*AttemptApplyConfiguration) *DeviceCertificateStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithClosedAttempts")
+		}
+		b.ClosedAttempts = append(b.ClosedAttempts, *values[i])
+	}
+	return b
+}
+
+// WithRevoked sets the Revoked field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Revoked field is set to the value of the last call.
+func (b *DeviceCertificateStatusApplyConfiguration) WithRevoked(value *RevokedCertificateApplyConfiguration) *DeviceCertificateStatusApplyConfiguration {
+	b.Revoked = value
 	return b
 }
 

@@ -29,6 +29,11 @@ type IssuerStatusApplyConfiguration struct {
 	ClockSkewSeconds *int64 `json:"clockSkewSeconds,omitempty"`
 	// blockedProfiles are not bought from until somebody acts, at most 50.
 	BlockedProfiles []BlockedProfileApplyConfiguration `json:"blockedProfiles,omitempty"`
+	// sweeps say, for each enrollment profile in use, when the vendor's inventory was last compared with the cluster and when it is next; at most
+	// 100 profiles are swept. Absent when the credential cannot search.
+	Sweeps []SweepApplyConfiguration `json:"sweeps,omitempty"`
+	// orphans counts what stands in status.orphans of the DeviceCertificates that name this issuer. Absent when there are none.
+	Orphans *OrphanCountApplyConfiguration `json:"orphans,omitempty"`
 }
 
 // IssuerStatusApplyConfiguration constructs a declarative configuration of the IssuerStatus type for use with
@@ -100,5 +105,26 @@ func (b *IssuerStatusApplyConfiguration) WithBlockedProfiles(values ...*BlockedP
 		}
 		b.BlockedProfiles = append(b.BlockedProfiles, *values[i])
 	}
+	return b
+}
+
+// WithSweeps adds the given value to the Sweeps field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Sweeps field.
+func (b *IssuerStatusApplyConfiguration) WithSweeps(values ...*SweepApplyConfiguration) *IssuerStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithSweeps")
+		}
+		b.Sweeps = append(b.Sweeps, *values[i])
+	}
+	return b
+}
+
+// WithOrphans sets the Orphans field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Orphans field is set to the value of the last call.
+func (b *IssuerStatusApplyConfiguration) WithOrphans(value *OrphanCountApplyConfiguration) *IssuerStatusApplyConfiguration {
+	b.Orphans = value
 	return b
 }

@@ -13,9 +13,9 @@ import (
 // OrphanApplyConfiguration represents a declarative configuration of the Orphan type for use
 // with apply.
 //
-// Orphan is a certificate, known by its id or feared within a time window, whose private key was lost.
+// Orphan is a certificate, known by its id or feared within a time window, whose private key this operator does not have.
 type OrphanApplyConfiguration struct {
-	// attemptID is the attempt that may have bought it.
+	// attemptID is the attempt that may have bought it. Absent when the sweep of the inventory found it and no attempt on record fits.
 	AttemptID *string `json:"attemptID,omitempty"`
 	// certificateID is the vendor's id, when it was found.
 	CertificateID *string `json:"certificateID,omitempty"`
@@ -29,6 +29,8 @@ type OrphanApplyConfiguration struct {
 	WindowStart *v1.Time `json:"windowStart,omitempty"`
 	// windowEnd is the latest issuing time.
 	WindowEnd *v1.Time `json:"windowEnd,omitempty"`
+	// notAfter of the certificate, when it was found. The entry goes when it has passed.
+	NotAfter *v1.Time `json:"notAfter,omitempty"`
 	// outcome says what became of it.
 	Outcome *apiv1alpha1.OrphanOutcome `json:"outcome,omitempty"`
 	// message says why it was not revoked and what a person can do, in at most 2048 characters.
@@ -94,6 +96,14 @@ func (b *OrphanApplyConfiguration) WithWindowStart(value v1.Time) *OrphanApplyCo
 // If called multiple times, the WindowEnd field is set to the value of the last call.
 func (b *OrphanApplyConfiguration) WithWindowEnd(value v1.Time) *OrphanApplyConfiguration {
 	b.WindowEnd = &value
+	return b
+}
+
+// WithNotAfter sets the NotAfter field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the NotAfter field is set to the value of the last call.
+func (b *OrphanApplyConfiguration) WithNotAfter(value v1.Time) *OrphanApplyConfiguration {
+	b.NotAfter = &value
 	return b
 }
 
