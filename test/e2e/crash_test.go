@@ -42,7 +42,7 @@ func testCrash(t *testing.T, c crash) {
 	w.connect(func(i *v1alpha1.DeviceIssuer) { i.Spec.Orphans.Policy = v1alpha1.OrphansRevoke })
 	proxy := startAPIProxy(t)
 	manager := w.launchManager(proxy.kubeconfig)
-	manager.awaitLog(t, "Starting workers", 3)
+	manager.awaitLog(t, "Starting workers", controllerCount)
 	w.awaitIssuer(issuerName, v1alpha1.ReasonConnected)
 	first := ""
 	if c.renew {

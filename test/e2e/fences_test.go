@@ -28,7 +28,7 @@ func TestASecretThatTheCacheDoesNotShowYetEndsInAConflictBeforeBuying(t *testing
 	w.connect()
 	proxy := startAPIProxy(t)
 	manager := w.launchManager(proxy.kubeconfig)
-	manager.awaitLog(t, "Starting workers", 3)
+	manager.awaitLog(t, "Starting workers", controllerCount)
 	w.awaitIssuer(issuerName, v1alpha1.ReasonConnected)
 
 	proxy.secretNews.Lock()
@@ -53,7 +53,7 @@ func TestAManagerWithAnOldSecretInItsCacheDoesNotRenewAgain(t *testing.T) {
 	w.connect()
 	proxy := startAPIProxy(t)
 	sleeper := w.launchManager(proxy.kubeconfig)
-	sleeper.awaitLog(t, "Starting workers", 3)
+	sleeper.awaitLog(t, "Starting workers", controllerCount)
 	w.certificate("gateway", func(c *v1alpha1.DeviceCertificate) {
 		c.Spec.EnrollmentProfileID = profileShort
 		c.Spec.Renewal.RenewBeforePercentage = new(int32(90)) // it is renewed every 18 seconds
@@ -86,7 +86,7 @@ func TestAConcurrentEditEndsInAConflictBeforeBuying(t *testing.T) {
 	w.connect()
 	proxy := startAPIProxy(t)
 	manager := w.launchManager(proxy.kubeconfig)
-	manager.awaitLog(t, "Starting workers", 3)
+	manager.awaitLog(t, "Starting workers", controllerCount)
 	w.awaitIssuer(issuerName, v1alpha1.ReasonConnected)
 
 	gate := proxy.hold(rehearsalOf("gateway"))
@@ -109,7 +109,7 @@ func TestOfTwoManagersAtTheSameCertificateOneMeetsAConflictBeforeBuying(t *testi
 	for range 2 {
 		proxy := startAPIProxy(t)
 		manager := w.launchManager(proxy.kubeconfig)
-		manager.awaitLog(t, "Starting workers", 3)
+		manager.awaitLog(t, "Starting workers", controllerCount)
 		gates = append(gates, proxy.hold(rehearsalOf("gateway")))
 	}
 	w.awaitIssuer(issuerName, v1alpha1.ReasonConnected)

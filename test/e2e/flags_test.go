@@ -38,7 +38,7 @@ func TestTwoManagersWithDifferentSelectorsServeTheirOwnIssuersOnly(t *testing.T)
 func TestAManagerThatDoesNotWatchSecretsNeedsNoRightToListThem(t *testing.T) {
 	w := newWorld(t)
 	w.connect()
-	w.launchManager(w.withoutListingSecrets(), "--watch-secrets=false").awaitLog(t, "Starting workers", 3)
+	w.launchManager(w.withoutListingSecrets(), "--watch-secrets=false").awaitLog(t, "Starting workers", controllerCount)
 	w.certificate("gateway", func(c *v1alpha1.DeviceCertificate) { c.Spec.Secret.DeletionPolicy = v1alpha1.DeletionDelete })
 	first := w.awaitReady("gateway")
 	verifyPair(t, w.secret("gateway"))

@@ -23,6 +23,9 @@ import (
 	"github.com/devicecert/devicecert-operator/internal/simulator"
 )
 
+// controllerCount is how many controllers a manager starts: for certificates, both kinds of issuer and their sweeps.
+const controllerCount = 5
+
 // issuerName is the issuer that certificates name unless a test says otherwise.
 const issuerName = "digicert"
 
@@ -64,7 +67,7 @@ func (w *world) must(err error) {
 func (w *world) startManager(args ...string) *process {
 	w.Helper()
 	p := w.launchManager(env.operatorKubeconfig, args...)
-	p.awaitLog(w.T, "Starting workers", 3) // certificates and both kinds of issuer
+	p.awaitLog(w.T, "Starting workers", controllerCount)
 	return p
 }
 

@@ -136,7 +136,7 @@ func leaderSleeps(w *world) {
 func twoManagers(w *world) {
 	w.begin()
 	_, kubeconfig := w.addProxy()
-	w.launchManager(kubeconfig).awaitLog(w.T, "Starting workers", 3)
+	w.launchManager(kubeconfig).awaitLog(w.T, "Starting workers", controllerCount)
 	w.eachOfBurst(func(name string) { w.certificate(name) })
 	w.eachOfBurst(func(name string) { w.awaitReady(name) })
 	w.wantBought(burst)

@@ -69,7 +69,7 @@ func (w *world) serveOld(version string) {
 	proxy, kubeconfig := w.addProxy()
 	proxy.ServeOld("devicecertificates", version)
 	proxy.ServeOld("secrets", version)
-	w.launchManager(kubeconfig).awaitLog(w.T, "Starting workers", 3)
+	w.launchManager(kubeconfig).awaitLog(w.T, "Starting workers", controllerCount)
 }
 
 func timeTravelOverDeletion(w *world) {

@@ -23,6 +23,9 @@ import (
 	"github.com/devicecert/devicecert-operator/internal/testkit/apiproxy"
 )
 
+// controllerCount is how many controllers a manager starts: for certificates, both kinds of issuer and their sweeps.
+const controllerCount = 5
+
 const (
 	// issuerName is the issuer that certificates name unless a case says otherwise; its account is the first vendor.
 	issuerName = "digicert"
@@ -116,7 +119,7 @@ func (w *world) history() []apiproxy.Exchange {
 func (w *world) startManager(args ...string) *process {
 	w.Helper()
 	p := w.launchManager(w.kubeconfig, args...)
-	p.awaitLog(w.T, "Starting workers", 3) // certificates and both kinds of issuer
+	p.awaitLog(w.T, "Starting workers", controllerCount)
 	return p
 }
 
