@@ -68,13 +68,7 @@ func (q *resolution) storedAfterAll(ctx context.Context) (bool, error) {
 	if err != nil || live.AttemptID != q.attempt.ID || !live.Usable() {
 		return false, err
 	}
-	replaced := q.cert.Status.Issued
-	if replaced == nil {
-		replaced = lastDescribed(q.cert)
-	}
-	if replaced != nil && replaced.SerialNumber != q.attempt.PredecessorSerial {
-		replaced = nil
-	}
+	replaced := replacedBy(q.attempt, q.cert)
 	if live.Name == q.layout.Name {
 		q.secret = live
 	}
@@ -84,6 +78,17 @@ func (q *resolution) storedAfterAll(ctx context.Context) (bool, error) {
 		q.r.memory.stumbled(q.cert.UID, q.r.Clock.Now())
 	}
 	return true, nil
+}
+
+// replacedBy is the certificate that an attempt replaces, as the status knows it: the one received last or, where another one was found in
+// the Secret, the one described. Nil when the status knows neither.
+func replacedBy(attempt *v1alpha1.Attempt, c *v1alpha1.DeviceCertificate) *v1alpha1.IssuedCertificate {
+	for _, known := range []*v1alpha1.IssuedCertificate{c.Status.Issued, lastDescribed(c)} {
+		if known != nil && known.SerialNumber == attempt.PredecessorSerial {
+			return known
+		}
+	}
+	return nil
 }
 
 // settle asks the vendor what the attempt has bought and does what its proof allows.
@@ -194,6 +199,11 @@ func (q *resolution) search(ctx context.Context, id account.ID, state account.St
 	}
 	verdict := plan.Judge(q.attempt, q.deadline(state), policy, kin.candidates(q.attempt, records))
 	q.found = len(verdict.Revoke)+len(verdict.Report) > 0
+	if len(verdict.Revoke) == 1 && state.CanRevoke {
+		if err := q.condemn(ctx, verdict.Revoke[0]); err != nil {
+			return err
+		}
+	}
 	for _, c := range verdict.Revoke {
 		if err := q.revoke(ctx, id, state, c); err != nil {
 			return err
@@ -203,6 +213,21 @@ func (q *resolution) search(ctx context.Context, id account.ID, state account.St
 		q.add(c, v1alpha1.OrphanReported, "it may be of this attempt, but that is not proven: revoke it at the vendor if nobody uses it, then acknowledge it")
 	}
 	return nil
+}
+
+// condemn puts on record which certificate is about to be revoked. A process that slept for longer than anybody waits, with the answer in
+// hand, must not store it any more; and whoever goes on after a crash needs no new proof.
+func (q *resolution) condemn(ctx context.Context, c plan.Candidate) error {
+	if !q.r.conclude(ctx, q.scope, q.attempt.ID, func(status *v1alpha1.DeviceCertificateStatus) {
+		status.Attempt.CertificateID, status.Attempt.CertificateSerial, status.Attempt.CertificateFingerprint = c.CertificateID, c.Serial, c.Fingerprint
+	}) {
+		return errors.New("what is to be revoked cannot be put on record")
+	}
+	live, err := q.r.readSecret(ctx, q.scope, q.attempt.SecretName)
+	if err == nil && live.AttemptID == q.attempt.ID {
+		err = errors.New("it was stored meanwhile")
+	}
+	return err
 }
 
 // revoke revokes a certificate that is proven ours. A vendor that fails to answer is an error, so that the attempt stays open and the

@@ -45,3 +45,30 @@ func TestAnObjectThatTookARetainedSecretOverDeletesItAsItsPolicySays(t *testing.
 	g.Expect(w.hasSecret("gateway")).To(BeFalse())
 	w.release(w.vendor.Ledger()[0].CertificateID)
 }
+
+func TestARenewalOfARetainedCertificateRecordsWhatItReplacedEvenIfItsReportIsLost(t *testing.T) {
+	g := NewWithT(t)
+	w := newWorld(t)
+	named := func(secret string) func(*v1alpha1.DeviceCertificate) {
+		return func(c *v1alpha1.DeviceCertificate) { c.Spec.Secret.Name = secret }
+	}
+	w.certificate("gateway", named("retained"))
+	w.settle()
+	retained := w.get("gateway").Status.CertificateID
+	w.delete("gateway")
+	w.settle()
+	w.certificate("gateway", named("own"))
+	w.settle()
+	own := w.get("gateway").Status.CertificateID
+	w.edit("gateway", named("retained"))
+	w.settle()
+	g.Expect(w.get("gateway").Status.CertificateID).To(Equal(retained))
+
+	w.crashAt(crash{step: stepStore, after: true})
+	w.annotate("gateway", v1alpha1.AnnotationRenewRequestedAt, w.clock.Now().Add(time.Minute).UTC().Format(time.RFC3339))
+	w.settle()
+	w.restart()
+	w.pass(10 * time.Minute)
+	g.Expect(w.shows("gateway", v1alpha1.ConditionReady)).To(Equal("True Stored"))
+	g.Expect(w.get("gateway").Status.Superseded).To(ConsistOf(HaveField("CertificateID", retained), HaveField("CertificateID", own)))
+}

@@ -152,7 +152,8 @@ func (w *modelWorld) intended(f *modelFlight) {
 	}
 	due, automatic := RenewalTime(c, held.Secret)
 	renewal := c.Annotations[v1alpha1.AnnotationRenewRequestedAt]
-	revoked := slices.ContainsFunc(c.Status.Orphans, func(o v1alpha1.Orphan) bool {
+	known := slices.Concat(c.Status.Orphans, f.base.Status.Orphans) // the wish to drop one may have been followed in the same run
+	revoked := slices.ContainsFunc(known, func(o v1alpha1.Orphan) bool {
 		return o.Outcome == v1alpha1.OrphanRevoked && (o.CertificateID == held.CertificateID || o.SerialNumber == held.Serial)
 	})
 	wish, _, _ := strings.Cut(c.Annotations[v1alpha1.AnnotationRevokeRequested], "/")

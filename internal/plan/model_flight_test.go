@@ -76,6 +76,7 @@ const (
 	editStoredAfterAll
 	editClosed
 	editRevoked
+	editCondemned
 )
 
 // modelFlight is one reconcile on its way. It is a value, like the world.
@@ -92,10 +93,13 @@ type modelFlight struct {
 	plan      Plan
 	attempt   *v1alpha1.Attempt
 	intentAt  time.Duration
-	answer    modelAnswer
+	// misdated: the API server's clock contradicts the time that the intent bears.
+	misdated bool
+	answer   modelAnswer
 	// content is the private key on its way to the Secret.
 	content     modelSecret
 	storeBegan  time.Duration
+	storeTried  bool
 	edit        modelEdit
 	concludeEnd time.Duration
 	failure     *v1alpha1.Failures
@@ -338,6 +342,7 @@ func (w *modelWorld) stepIntent(p int, f *modelFlight, fault modelFault) {
 		return
 	}
 	w.intended(f)
+	f.misdated = f.attempt.StartedAt.Sub(w.wall()).Abs() > clockTolerance
 	f.stage = stageSend
 }
 
@@ -350,29 +355,18 @@ func openAttemptID(c *v1alpha1.DeviceCertificate) string {
 
 func (w *modelWorld) stepSend(p int, f *modelFlight, fault modelFault) {
 	f.stage = stageReceive
-	if w.procs[p].lame || w.mono-f.intentAt > 5*time.Second {
+	if w.procs[p].lame || f.misdated || w.mono-f.intentAt > 5*time.Second {
 		f.answer = answerNotSent
 		return
 	}
 	w.sent(f)
 	answer, serial := w.post(f.attempt, fault)
 	f.answer = answer
-	w.misdated(p, f.attempt.ID)
 	if line := w.issued("", serial); line != nil {
 		f.content = modelSecret{
 			serial: line.serial, certificateID: line.id, notBefore: line.notBefore, notAfter: line.notAfter,
 			owner: f.cert.Name, ownerUID: f.cert.UID, look: ChainWanted(&f.cert.Spec), attemptID: f.attempt.ID, hash: f.attempt.IssuanceHash,
 			handledRenewWish: f.cert.Annotations[v1alpha1.AnnotationRenewRequestedAt],
-		}
-	}
-}
-
-// misdated excuses what was bought with a clock that has jumped by more than any window since the vendor's answer was last compared
-// with it: if the answer is lost, the inventory is searched for another time.
-func (w *modelWorld) misdated(p int, attempt string) {
-	for i := range w.ledger {
-		if w.ledger[i].attempt == attempt && w.procs[p].offset.Abs() > clockTolerance {
-			w.ledger[i].excused = true
 		}
 	}
 }
@@ -433,38 +427,41 @@ func (w *modelWorld) record(p int, f *modelFlight, r v1alpha1.Failures) {
 
 func (w *modelWorld) stepStore(p int, f *modelFlight, fault modelFault) {
 	name := f.attempt.SecretName
-	w.neverWorse(f, name)
-	if w.mono-f.intentAt > modelPatience+modelLag {
-		// A process that was stopped for longer than anybody waits stores over what nobody but the status knows.
-		w.overwritten(f.slot, secretIndex(name))
-	}
-	written, err := w.apply(f.cert, name, f.target.uid, f.target.version, f.content, fault)
-	if err == nil {
-		w.succeeded(p, f, factsOf(name, written, f.cert))
-		return
-	}
 	waited := w.mono - f.storeBegan
-	if errors.Is(err, errModelForbidden) && waited > 10*time.Minute {
-		w.unstored(p, f)
-		return
-	}
-	live := w.readSecret(name, f.cert)
-	mine := live.AttemptID == f.attempt.ID
-	if live.State == SecretForeign || live.AttemptID != "" && !mine && live.AttemptID != f.secret.AttemptID {
-		w.unstored(p, f)
-		return
-	}
-	if waited > modelStore && !mine {
-		if c := w.certs[f.slot]; c == nil || c.UID != f.cert.UID || openAttemptID(c) != f.attempt.ID {
+	// Whoever tries again, or was stopped before the first try, looks first.
+	if late := w.mono - f.intentAt; f.storeTried || late > modelTimeout+modelStore {
+		if !f.storeTried {
+			waited = late
+		}
+		live := w.readSecret(name, f.cert)
+		switch mine := live.AttemptID == f.attempt.ID; {
+		case live.State == SecretForeign || live.AttemptID != "" && !mine && live.AttemptID != f.secret.AttemptID:
 			w.unstored(p, f)
 			return
+		case waited > modelStore && !mine && w.resolvedByAnother(f):
+			w.unstored(p, f)
+			return
+		case mine && live.Usable():
+			w.succeeded(p, f, live)
+			return
 		}
+		f.target = live
 	}
-	if mine && live.Usable() {
-		w.succeeded(p, f, live)
-		return
+	f.storeTried = true
+	w.neverWorse(f, name)
+	written, err := w.apply(f.cert, name, f.target.uid, f.target.version, f.content, fault)
+	switch {
+	case err == nil:
+		w.succeeded(p, f, factsOf(name, written, f.cert))
+	case errors.Is(err, errModelForbidden) && waited > 10*time.Minute:
+		w.unstored(p, f)
 	}
-	f.target = live
+}
+
+// resolvedByAnother tells whether the attempt of a flight is closed or about to be revoked, or its object gone.
+func (w *modelWorld) resolvedByAnother(f *modelFlight) bool {
+	c := w.certs[f.slot]
+	return c == nil || c.UID != f.cert.UID || openAttemptID(c) != f.attempt.ID || c.Status.Attempt.CertificateID != ""
 }
 
 func (w *modelWorld) unstored(p int, f *modelFlight) {
@@ -563,6 +560,9 @@ func (w *modelWorld) applyEdit(p int, f *modelFlight, status *v1alpha1.DeviceCer
 		status.Orphans = slices.Concat(f.orphans, status.Orphans)
 		status.Orphans = status.Orphans[:min(len(status.Orphans), v1alpha1.MaxOrphans)]
 		f.recordFailure(status)
+	case editCondemned:
+		open.CertificateID = f.proven[0].CertificateID
+		status.Attempt = &open
 	case editRevoked:
 		serial := f.due[0].SerialNumber
 		at := slices.IndexFunc(status.Superseded, func(s v1alpha1.SupersededCertificate) bool { return s.SerialNumber == serial })
@@ -596,6 +596,13 @@ func (w *modelWorld) concluded(p int, f *modelFlight, reported bool) {
 		a.CertificateID = f.content.certificateID
 		f.attempt, f.direct, f.stage = &a, true, stageSettle
 		return
+	case f.edit == editCondemned:
+		if stored := w.readSecret(f.attempt.SecretName, f.cert); reported && (stored.AttemptID != f.attempt.ID || stored.State == SecretForeign) {
+			f.stage = stageRevokeOrphan
+			return
+		}
+		w.unresolved(p, f)
+		return
 	case f.edit == editRevoked && reported && len(f.due) > 1:
 		f.due, f.stage = f.due[1:], stageConfirm
 		return
@@ -616,12 +623,11 @@ func (w *modelWorld) stepReadBack(p int, f *modelFlight, fault modelFault) {
 	if live.AttemptID != f.attempt.ID || !live.Usable() {
 		return
 	}
-	f.replaced = f.cert.Status.Issued
-	if f.replaced == nil {
-		f.replaced = lastDescribed(f.cert)
-	}
-	if f.replaced != nil && f.replaced.SerialNumber != f.attempt.PredecessorSerial {
-		f.replaced = nil
+	f.replaced = nil
+	for _, known := range []*v1alpha1.IssuedCertificate{f.cert.Status.Issued, lastDescribed(f.cert)} {
+		if f.replaced == nil && known != nil && known.SerialNumber == f.attempt.PredecessorSerial {
+			f.replaced = known
+		}
 	}
 	if live.Name == secretNameOf(f.base) {
 		f.secret = live
@@ -735,8 +741,11 @@ func (w *modelWorld) stepJudge(p int, f *modelFlight) {
 		f.add(c, v1alpha1.OrphanReported)
 	}
 	f.proven, f.stage = verdict.Revoke, stageRevokeOrphan
-	if len(f.proven) == 0 {
+	switch {
+	case len(f.proven) == 0:
 		w.close(p, f)
+	case len(f.proven) == 1 && !w.noRevoke:
+		w.conclude(f, editCondemned)
 	}
 }
 
