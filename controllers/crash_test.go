@@ -115,9 +115,26 @@ func TestAProcessThatEndsWhileItResolvesIsFollowedByOneThatDoes(t *testing.T) {
 	w.fault(lost(simulator.OperationEnroll))
 	w.certificate("gateway")
 	w.settle()
-	w.api.on(apiRule{step: stepReport, times: 1, act: w.api.endBefore}) // after the revocation
+	w.api.on(apiRule{step: stepReport, skip: 1, times: 1, act: w.api.endBefore}) // after the revocation, which one report announces
 	w.pass(5 * time.Minute)
 	g.Expect(w.statuses()).To(Equal([]string{"REVOKED"}))
+	w.restart()
+	w.pass(10 * time.Minute)
+	g.Expect(w.statuses()).To(Equal([]string{"REVOKED", "ISSUED"}))
+	g.Expect(w.shows("gateway", v1alpha1.ConditionReady)).To(Equal("True Stored"))
+}
+
+func TestAProcessThatEndsBeforeItRevokesIsFollowedByOneThatDoes(t *testing.T) {
+	g := NewWithT(t)
+	w := newWorld(t)
+	w.connect(v1alpha1.OrphansRevoke)
+	w.fault(lost(simulator.OperationEnroll))
+	w.certificate("gateway")
+	w.settle()
+	w.api.on(apiRule{step: stepReport, times: 1, act: w.api.endAfter}) // the announcement
+	w.pass(5 * time.Minute)
+	g.Expect(w.statuses()).To(Equal([]string{"ISSUED"}))
+	g.Expect(w.get("gateway").Status.Attempt).To(HaveField("CertificateID", w.vendor.Ledger()[0].CertificateID))
 	w.restart()
 	w.pass(10 * time.Minute)
 	g.Expect(w.statuses()).To(Equal([]string{"REVOKED", "ISSUED"}))
@@ -312,4 +329,23 @@ func TestAnIssuerThatIsGoneDoesNotHoldAnAttemptForEver(t *testing.T) {
 	g.Expect(w.get("gateway").Status.Attempt).To(BeNil())
 	g.Expect(w.get("gateway").Status.Orphans).To(HaveLen(1))
 	g.Expect(w.shows("gateway", v1alpha1.ConditionReady)).To(Equal("False IssuerNotFound"))
+}
+
+func TestAProcessThatSleptWithTheAnswerInHandDoesNotStoreWhatIsBeingRevoked(t *testing.T) {
+	g := NewWithT(t)
+	w := newWorld(t)
+	w.connect(v1alpha1.OrphansRevoke)
+	w.fault(lost(simulator.OperationEnroll))
+	w.certificate("gateway")
+	w.settle()
+	w.api.on(apiRule{step: stepReport, skip: 1, times: 1, act: w.api.endBefore}) // after the revocation, which one report announces
+	w.pass(5 * time.Minute)
+	g.Expect(w.statuses()).To(Equal([]string{"REVOKED"}))
+	open := w.get("gateway").Status.Attempt
+	g.Expect(open).NotTo(BeNil())
+
+	sleeper := &purchase{scope: &scope{cert: w.get("gateway"), base: w.get("gateway")}, r: w.newOperator(), attempt: open}
+	sleeper.layout.Name = "gateway"
+	_, err := sleeper.retarget(w.ctx, facts{}, time.Hour)
+	g.Expect(err).To(MatchError(errOvertaken))
 }

@@ -58,8 +58,9 @@ type DeviceCertificateReconciler struct {
 
 	memory *memory
 	queue  wakeQueue
-	// wake is Wake, but in tests.
-	wake func(types.NamespacedName)
+	// wake is Wake, and writtenAt the function of that name, but in tests.
+	wake      func(types.NamespacedName)
+	writtenAt func(*v1alpha1.DeviceCertificate) time.Time
 }
 
 // +kubebuilder:rbac:groups=devicecert.io,resources=devicecertificates,verbs=get;list;watch;patch
@@ -274,7 +275,7 @@ func (r *DeviceCertificateReconciler) SetupWithManager(ctx context.Context, mgr 
 		return err
 	}
 	r.memory = newMemory()
-	r.wake = r.Wake
+	r.wake, r.writtenAt = r.Wake, writtenAt
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("devicecertificate").
 		For(&v1alpha1.DeviceCertificate{}).

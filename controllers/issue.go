@@ -135,7 +135,10 @@ func (p *purchase) recordIntent(ctx context.Context) error {
 func (p *purchase) send(ctx context.Context) (*trustmanager.Issued, error) {
 	request := keyRequest(p.scope, p.attempt.ID)
 	if ctx.Err() != nil || p.r.Clock.Since(p.intentAt) > intentValidity {
-		return nil, &trustmanager.Error{Op: "request", Delivery: trustmanager.NotSent, Actor: trustmanager.Nobody, Message: "the operator stopped before the request left"}
+		return nil, notSent("the operator stopped before the request left")
+	}
+	if p.misdated() {
+		return nil, notSent("the clocks of the operator and of the API server are more than five minutes apart, so nothing was bought: correct the clock of the operator's node")
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.lease.Timeout())
 	defer cancel()
@@ -153,6 +156,11 @@ func (p *purchase) send(ctx context.Context) (*trustmanager.Issued, error) {
 	}
 	p.password = request.PKCS12Password
 	return issued, nil
+}
+
+// notSent is the outcome of a request that did not leave.
+func notSent(message string) *trustmanager.Error {
+	return &trustmanager.Error{Op: "request", Delivery: trustmanager.NotSent, Actor: trustmanager.Nobody, Message: message}
 }
 
 func renewalRef(a *v1alpha1.Attempt) trustmanager.CertificateRef {

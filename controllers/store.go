@@ -78,13 +78,14 @@ func (p *purchase) store(ctx context.Context, content tlssecret.Content) (facts,
 		if namespaceTerminating(err) || waited > refusalBound && (refusedByAPI(err) || errors.Is(err, errTampered)) {
 			return facts{}, err
 		}
-		if target, err = p.retarget(ctx, target, waited); err != nil {
+		<-p.r.Clock.After(delay)
+		// Looked at right before the next try: whoever was stopped in the pause may have been overtaken.
+		if target, err = p.retarget(ctx, target, p.r.Clock.Since(began)); err != nil {
 			return facts{}, err
 		}
 		if target.AttemptID == p.attempt.ID && target.Usable() {
 			return target, nil // an earlier try landed and its answer was lost
 		}
-		<-p.r.Clock.After(delay)
 	}
 }
 
@@ -105,11 +106,16 @@ func (p *purchase) retarget(ctx context.Context, target facts, waited time.Durat
 		defer cancel()
 		err := p.r.Reader.Get(ctx, p.key(), cert)
 		gone := apierrors.IsNotFound(err) || err == nil && cert.UID != p.cert.UID
-		if gone || err == nil && (cert.Status.Attempt == nil || cert.Status.Attempt.ID != p.attempt.ID) {
+		if gone || err == nil && !claims(cert.Status.Attempt, p.attempt.ID) {
 			return facts{}, errOvertaken
 		}
 	}
 	return live, nil
+}
+
+// claims tells whether an open attempt still waits for its answer: it is the one of the id, and nobody is about to revoke what it bought.
+func claims(open *v1alpha1.Attempt, id string) bool {
+	return open != nil && open.ID == id && open.CertificateID == "" && open.CertificateFingerprint == ""
 }
 
 // apply writes content once, and reads from the answer that it was written as it was sent.

@@ -165,9 +165,12 @@ func (w *world) newOperator() *DeviceCertificateReconciler {
 		Probe: func(id account.ID) { w.mu.Lock(); defer w.mu.Unlock(); w.probed = append(w.probed, id) },
 	})
 	r.Accounts = w.accounts
-	r.wake = w.wake
+	r.wake, r.writtenAt = w.wake, w.writtenAt
 	return r
 }
+
+// writtenAt makes the API server's clock that of the world.
+func (w *world) writtenAt(*v1alpha1.DeviceCertificate) time.Time { return w.clock.Now() }
 
 func (w *world) wake(key types.NamespacedName) {
 	w.mu.Lock()
