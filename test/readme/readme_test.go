@@ -126,30 +126,6 @@ func TestTheYAMLOfTheReadmeIsWhatTheDemoApplies(t *testing.T) {
 	}
 }
 
-func TestEveryLinkOfTheDocumentationLeadsSomewhere(t *testing.T) {
-	pages := []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"}
-	for _, pattern := range []string{"docs/*.md", "docs/adr/*.md"} {
-		found, err := filepath.Glob(filepath.Join(root, pattern))
-		if err != nil || len(found) == 0 {
-			t.Fatalf("%s: %v, error %v", pattern, found, err)
-		}
-		for _, name := range found {
-			pages = append(pages, strings.TrimPrefix(name, root+"/"))
-		}
-	}
-	link := regexp.MustCompile(`\]\(([^)#]+)(#[^)]*)?\)`)
-	for _, page := range pages {
-		for _, match := range link.FindAllStringSubmatch(read(t, page), -1) {
-			if strings.Contains(match[1], "://") {
-				continue
-			}
-			if _, err := os.Stat(filepath.Join(root, filepath.Dir(page), match[1])); err != nil {
-				t.Errorf("%s: %v", page, err)
-			}
-		}
-	}
-}
-
 func TestEveryReasonIsExplained(t *testing.T) {
 	explained := read(t, "docs/troubleshooting.md")
 	reasons := constants(t, "api/v1alpha1/conditions.go", "Reason")
