@@ -167,8 +167,9 @@ func lostAnswers() []mutant {
 			{"internal/plan/verdict.go", "if policy == v1alpha1.OrphansRevoke && agreeing == 1 && len(v.Revoke) == 0 {", "if agreeing >= 1 {"},
 		}, in(decisions, "^TestOnlyProvenOrphansAreRevoked$")},
 		{"revokes-what-is-in-use", "the certificate of another object is revoked", []edit{
-			{"controllers/inventory.go", "c.Accounted = record.ID", "c.Accounted = false && record.ID"},
-			{"controllers/inventory.go", " || slices.Contains(k.fingerprints, c.Fingerprint) ||\n", " || false &&\n"},
+			{"controllers/inventory.go", "return byID && c.CertificateID", "return false && byID && c.CertificateID"},
+			{"controllers/inventory.go", " || bySerial && c.Serial", " && bySerial && c.Serial"},
+			{"controllers/inventory.go", " || byFingerprint\n", " && byFingerprint\n"},
 		}, in(steps, "^TestWhatAnotherCertificateHoldsIsNoCandidate$")},
 		{"predecessor-by-name", "a forged status has somebody else's certificate revoked", []edit{
 			{"controllers/revoke.go", "leaf != nil && certs.FingerprintSHA256(leaf) == p.FingerprintSHA256 {", "leaf != nil && p.FingerprintSHA256 != \"\" {"},
