@@ -4,9 +4,12 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -40,17 +43,19 @@ func (r *DeviceCertificateReconciler) letGo(ctx context.Context, s *scope) error
 	if err != nil {
 		return fmt.Errorf("read the object: %w", err)
 	}
-	if s.cert.Spec.Revocation.OnDelete == v1alpha1.RevocationRevoke {
-		if err := r.revokeAll(ctx, s); err != nil && plan.FinalizePatience(&s.snapshot) {
-			return err
-		}
+	if live.ResourceVersion != s.cert.ResourceVersion {
+		return errors.New("it has changed since it was looked at, and a revocation is not decided from an old view")
+	}
+	left, err := r.revokeAll(ctx, s)
+	if err != nil && plan.FinalizePatience(&s.snapshot) {
+		return err
 	}
 	if s.cert.Spec.Secret.DeletionPolicy == v1alpha1.DeletionDelete {
 		if err := r.deleteSecret(ctx, s, s.layout.Name); err != nil {
 			return err
 		}
 	}
-	r.tellLeftovers(s)
+	r.tellLeftovers(s, left)
 	if controllerutil.RemoveFinalizer(s.cert, v1alpha1.Finalizer) {
 		err := r.Client.Patch(ctx, s.cert, client.MergeFromWithOptions(s.base, client.MergeFromWithOptimisticLock{}))
 		if client.IgnoreNotFound(err) != nil {
@@ -61,42 +66,68 @@ func (r *DeviceCertificateReconciler) letGo(ctx context.Context, s *scope) error
 	return nil
 }
 
-// revokeAll revokes the stored certificate, which the private key beside it proves to be ours, and its predecessors.
-func (r *DeviceCertificateReconciler) revokeAll(ctx context.Context, s *scope) error {
-	var ours []v1alpha1.SupersededCertificate
-	if held := predecessor(s); held != nil && s.secret.State == plan.SecretOurs && s.secret.Broken == "" {
-		ours = append(ours, v1alpha1.SupersededCertificate{IssuedCertificate: *held})
+// leftover is a certificate that should be revoked and stays valid at the vendor, and why.
+type leftover struct{ serial, why string }
+
+// toRevoke are the certificates that a deletion revokes: under onDelete the stored one, which the private key beside it proves to be ours, and its
+// predecessors; otherwise the predecessors whose time has come. Nobody will revoke the others, so they are left over.
+func toRevoke(s *scope) (revoke []v1alpha1.SupersededCertificate, left []leftover) {
+	all := s.cert.Spec.Revocation.OnDelete == v1alpha1.RevocationRevoke
+	if held := predecessor(s); all && held != nil && s.secret.State == plan.SecretOurs && s.secret.Broken == "" && s.snapshot.Now.Before(held.NotAfter.Time) {
+		revoke = append(revoke, v1alpha1.SupersededCertificate{IssuedCertificate: *held})
 	}
+	due, _ := plan.DueRevocations(&s.snapshot)
+	for _, p := range s.cert.Status.Superseded {
+		isDue := slices.ContainsFunc(due, func(d v1alpha1.SupersededCertificate) bool { return d.SerialNumber == p.SerialNumber })
+		switch {
+		case !s.snapshot.Now.Before(p.NotAfter.Time):
+		case isDue, all && p.RevocationFailure == "":
+			revoke = append(revoke, p)
+		case p.RevocationFailure != "":
+			left = append(left, leftover{p.SerialNumber, p.RevocationFailure})
+		case s.cert.Spec.Revocation.OnSupersede == v1alpha1.RevocationRevoke:
+			left = append(left, leftover{p.SerialNumber, "its grace period had not passed; revoke it at the vendor when nobody uses it any more"})
+		}
+	}
+	return revoke, left
+}
+
+// revokeAll revokes what a deletion has to, and answers what is left over. An error is to be repeated while there is patience.
+func (r *DeviceCertificateReconciler) revokeAll(ctx context.Context, s *scope) ([]leftover, error) {
+	revoke, left := toRevoke(s)
 	var errs []error
-	for _, p := range append(ours, s.cert.Status.Superseded...) {
-		if !s.snapshot.Now.Before(p.NotAfter.Time) || p.RevocationFailure != "" {
-			continue
-		}
-		refused, err := r.revokePredecessor(ctx, s.cert, &p)
+	for i := range revoke {
+		refused, err := r.revokePredecessor(ctx, s.cert, &revoke[i])
 		if err != nil {
-			errs = append(errs, err)
-		}
-		if err != nil && !plan.FinalizePatience(&s.snapshot) {
-			refused = "the vendor did not answer: " + err.Error()
+			errs, refused = append(errs, err), "the vendor did not answer: "+err.Error()
 		}
 		if refused != "" {
-			r.event(s.cert, corev1.EventTypeWarning, "RevocationFailed", "Finalize", "serial "+p.SerialNumber+" was left valid at the vendor: "+refused)
-			s.log().Info("deleted with a certificate left valid at the vendor", "serial", p.SerialNumber, "reason", refused)
+			left = append(left, leftover{revoke[i].SerialNumber, refused})
 		}
 	}
-	return errors.Join(errs...)
+	return left, errors.Join(errs...)
 }
 
 // tellLeftovers says once more what is left behind at the vendor, because the status that says it goes too.
-func (r *DeviceCertificateReconciler) tellLeftovers(s *scope) {
+func (r *DeviceCertificateReconciler) tellLeftovers(s *scope, left []leftover) {
+	for _, l := range left {
+		s.log().Info("deleted with a certificate left valid at the vendor", "serial", l.serial, "reason", l.why)
+		r.event(s.cert, corev1.EventTypeWarning, v1alpha1.ReasonRevocationFailed, "Finalize", "serial "+l.serial+" was left valid at the vendor: "+l.why)
+	}
 	if attempt := s.cert.Status.Attempt; attempt != nil {
+		s.log().Info("deleted with an attempt unresolved", "attempt", attempt.ID, "profile", attempt.ProfileID, "commonName", attempt.CommonName, "startedAt", attempt.StartedAt)
 		r.event(s.cert, corev1.EventTypeWarning, v1alpha1.ReasonOrphan, "Finalize",
 			fmt.Sprintf("deleted with attempt %s unresolved: search the vendor's inventory for %s", attempt.ID, describePurchase(attempt)))
 	}
+	var ids []string
 	for _, o := range s.cert.Status.Orphans {
 		if o.Outcome != v1alpha1.OrphanRevoked {
-			s.log().Info("deleted with an orphan left at the vendor", "certificateID", o.CertificateID, "serial", o.SerialNumber, "profile", o.ProfileID, "commonName", o.CommonName)
+			ids = append(ids, cmp.Or(o.CertificateID, "of attempt "+o.AttemptID))
+			logOrphan(s.log().WithValues("deleted", true), o)
 		}
+	}
+	if len(ids) > 0 {
+		r.event(s.cert, corev1.EventTypeWarning, v1alpha1.ReasonOrphan, "Finalize", "deleted with orphans left at the vendor: "+strings.Join(ids, ", "))
 	}
 }
 

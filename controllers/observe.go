@@ -110,6 +110,11 @@ func (s *scope) connected() bool {
 	return s.account.Known && strings.HasPrefix(s.account.Version, fmt.Sprintf("%s.%d.", s.issuer.UID, s.issuer.Generation))
 }
 
+// cannotRevoke tells whether the issuer's credential is known to be unable to revoke, or to search for the proof that a revocation needs.
+func (s *scope) cannotRevoke() bool {
+	return s.connected() && !(s.account.CanSearch && s.account.CanRevoke)
+}
+
 // observeSecret answers from memory as long as the Secret's version is the one remembered, and reads it live otherwise. An object
 // that never had a Secret is taken to have none: its first write is fenced and finds out.
 func (r *DeviceCertificateReconciler) observeSecret(ctx context.Context, s *scope, now time.Time) (facts, error) {
@@ -266,7 +271,7 @@ func (r *DeviceCertificateReconciler) observeIssuer(ctx context.Context, s *scop
 	s.account = r.Accounts.State(found.ID)
 	s.snapshot.Issuer = plan.Issuer{
 		Found: true, Known: s.connected(), Ready: s.account.Ready, Suspended: found.Spec.Suspend,
-		Reason: s.account.Reason, Message: s.account.Message, Version: s.account.Version,
+		Reason: s.account.Reason, Message: s.account.Message, Version: s.account.Version, CannotRevoke: s.cannotRevoke(),
 	}
 	if s.cert.Spec.PrivateKey.Delivery == v1alpha1.DeliverySealed {
 		problem, err := r.readEncryption(ctx, s)

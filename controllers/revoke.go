@@ -43,6 +43,7 @@ func (r *DeviceCertificateReconciler) revokeDue(ctx context.Context, s *scope) {
 			case at < 0:
 			case refused != "":
 				status.Superseded[at].RevocationFailure = truncate(refused)
+				s.handleRetry(status)
 			default:
 				status.Superseded = slices.Delete(slices.Clone(status.Superseded), at, at+1)
 			}
@@ -51,7 +52,7 @@ func (r *DeviceCertificateReconciler) revokeDue(ctx context.Context, s *scope) {
 			return
 		}
 		if refused != "" {
-			r.event(s.cert, corev1.EventTypeWarning, "RevocationFailed", "Revoke", "serial "+serial+": "+refused)
+			r.event(s.cert, corev1.EventTypeWarning, v1alpha1.ReasonRevocationFailed, "Revoke", "serial "+serial+": "+refused)
 		} else {
 			r.event(s.cert, corev1.EventTypeNormal, "Revoked", "Revoke", "serial "+serial+" was revoked")
 		}

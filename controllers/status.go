@@ -96,6 +96,7 @@ func (s *scope) refresh(r *DeviceCertificateReconciler) {
 	s.snapshot.SettlesAt = s.snapshot.Now.Add(storeBound)
 	s.account = r.Accounts.State(s.issuer.ID)
 	i := &s.snapshot.Issuer
+	i.CannotRevoke = s.cannotRevoke()
 	i.Known, i.Ready, i.Reason, i.Message, i.Version = s.connected(), s.account.Ready, s.account.Reason, s.account.Message, s.account.Version
 }
 

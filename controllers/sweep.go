@@ -34,7 +34,7 @@ const (
 	// unusableRecheck is how soon a due sweep looks again whether its account can be asked.
 	unusableRecheck = 5 * time.Minute
 	// surveyDelay gathers the changes of a burst of objects into one look at all of them.
-	surveyDelay = 5 * time.Second
+	surveyDelay = 30 * time.Second
 	// longestSurveySleep notices a clock that was set.
 	longestSurveySleep = 6 * time.Hour
 	// sweepWorkers is how many issuers of a kind are swept at a time.
@@ -138,7 +138,8 @@ func (r *SweepReconciler) reconcile(ctx context.Context, id account.ID) (reconci
 	}
 	object.status.Sweeps = r.schedule(object, fleet, state)
 	due, _ = plan.DueSweep(object.status.Sweeps, c.Clock.Now())
-	if due >= 0 && usable {
+	swept := due >= 0 && usable
+	if swept {
 		object.status.Sweeps[due] = r.sweep(ctx, object, id, object.status.Sweeps[due])
 		if fleet, err = r.cachedFleet(ctx, id); err != nil {
 			return reconcile.Result{}, err
@@ -149,6 +150,9 @@ func (r *SweepReconciler) reconcile(ctx context.Context, id account.ID) (reconci
 		if err := c.Client.Status().Patch(ctx, object.Object, client.MergeFrom(base)); err != nil {
 			return reconcile.Result{}, client.IgnoreNotFound(fmt.Errorf("report the sweep of %s: %w", id, err))
 		}
+	}
+	if swept {
+		return reconcile.Result{RequeueAfter: time.Second}, nil // to count what the cache did not show yet
 	}
 	return r.again(object.status.Sweeps, usable), nil
 }
@@ -170,7 +174,7 @@ func (r *SweepReconciler) again(sweeps []v1alpha1.Sweep, usable bool) reconcile.
 	now := r.Certificates.Clock.Now()
 	due, next := plan.DueSweep(sweeps, now)
 	switch {
-	case due >= 0 && usable:
+	case due >= 0 && usable: // since a moment ago
 		return reconcile.Result{RequeueAfter: time.Second}
 	case due >= 0:
 		return reconcile.Result{RequeueAfter: unusableRecheck}

@@ -17,6 +17,8 @@ const (
 	ConditionRenewalFailing = "RenewalFailing"
 	// ConditionSecretInSync is True when the Secret holds exactly what the spec asks to be rendered.
 	ConditionSecretInSync = "SecretInSync"
+	// ConditionRevocationFailing is True (abnormal-true) while a certificate that should be revoked is not, or will not be.
+	ConditionRevocationFailing = "RevocationFailing"
 	// ConditionSuspended is True (abnormal-true) while the object or its issuer is suspended.
 	ConditionSuspended = "Suspended"
 	// ConditionDiffersFromRequest is True (abnormal-true) while the stored certificate differs from what was asked, as profiles may make it.
@@ -45,6 +47,10 @@ const (
 	ReasonNotYetValid = "NotYetValid"
 	// ReasonRevoked: the certificate in the Secret was revoked at the vendor.
 	ReasonRevoked = "Revoked"
+	// ReasonRevocationFailed: a predecessor that should be revoked is left valid at the vendor.
+	ReasonRevocationFailed = "RevocationFailed"
+	// ReasonCannotRevoke: spec.revocation asks for revocations that the issuer's credential cannot make.
+	ReasonCannotRevoke = "CannotRevoke"
 	// ReasonSecretMissing: there is no Secret.
 	ReasonSecretMissing = "SecretMissing"
 	// ReasonSecretBroken: the Secret lacks a usable private key or certificate.

@@ -197,3 +197,13 @@ func reenroll(s *Snapshot) { s.Certificate.Spec.Renewal.OnRevoked = v1alpha1.OnR
 
 // secretLost: the Secret is gone.
 func secretLost(s *Snapshot) { s.Secret = Secret{Name: "gateway-17-tls"} }
+
+func cannotRevoke(s *Snapshot) { s.Issuer.CannotRevoke = true }
+
+func revocationRefused(s *Snapshot) {
+	s.Certificate.Status.Superseded[0].RevocationFailure = "not allowed"
+}
+
+func predecessorExpired(s *Snapshot) {
+	s.Certificate.Status.Superseded[0].NotAfter = metav1.NewTime(now)
+}

@@ -12,7 +12,7 @@ import (
 // ConditionTypes are the condition types Conditions may answer with; those it leaves out are to be removed.
 var ConditionTypes = []string{
 	v1alpha1.ConditionReady, v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled, v1alpha1.ConditionIssuing,
-	v1alpha1.ConditionRenewalFailing, v1alpha1.ConditionSecretInSync, v1alpha1.ConditionSuspended,
+	v1alpha1.ConditionRenewalFailing, v1alpha1.ConditionSecretInSync, v1alpha1.ConditionSuspended, v1alpha1.ConditionRevocationFailing,
 }
 
 // Conditions are what a user shall see: Ready speaks of the Secret as it is now, the others of what the operator does about it.
@@ -40,6 +40,9 @@ func Conditions(s *Snapshot, p Plan) []metav1.Condition {
 	}
 	if s.Certificate.Spec.Suspend || s.Issuer.Suspended {
 		c.add(v1alpha1.ConditionSuspended, metav1.ConditionTrue, v1alpha1.ReasonSuspended, suspendedMessage(s))
+	}
+	if reason, message := revocationFailing(s); reason != "" {
+		c.add(v1alpha1.ConditionRevocationFailing, metav1.ConditionTrue, reason, message)
 	}
 	return c.conditions
 }

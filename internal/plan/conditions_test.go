@@ -87,6 +87,10 @@ func TestConditionsAndWhatOthersMakeOfThem(t *testing.T) {
 		{"stored, outputs being rendered", stored(outOfSync), []string{"Ready=True(Stored)", "SecretInSync=False"}, status.CurrentStatus},
 		{"stored, outputs refused", stored(refusedSecret), []string{"Ready=True(Stored)", "SecretInSync=False"}, status.CurrentStatus},
 		{"stored, predecessor being revoked", stored(superseded(25*time.Hour), revokeSuperseded), []string{"Ready=True(Stored)", "SecretInSync"}, status.CurrentStatus},
+		{"stored, predecessor left valid", stored(superseded(25*time.Hour), revokeSuperseded, revocationRefused), []string{"Ready=True(Stored)", "RevocationFailing", "SecretInSync"}, status.CurrentStatus},
+		{"stored, predecessor left valid until it expired", stored(superseded(25*time.Hour), revokeSuperseded, revocationRefused, predecessorExpired), []string{"Ready=True(Stored)", "SecretInSync"}, status.CurrentStatus},
+		{"stored, revocations wanted that cannot be made", stored(revokeSuperseded, cannotRevoke), []string{"Ready=True(Stored)", "RevocationFailing", "SecretInSync"}, status.CurrentStatus},
+		{"stored, no revocations wanted", stored(cannotRevoke), []string{"Ready=True(Stored)", "SecretInSync"}, status.CurrentStatus},
 		{"renewing in the background", stored(due), []string{"Issuing", "Ready=True(Stored)", "SecretInSync"}, status.CurrentStatus},
 		{"renewal in flight", stored(due, inFlightNow), []string{"Issuing", "Ready=True(Stored)", "SecretInSync"}, status.CurrentStatus},
 
@@ -168,7 +172,7 @@ func TestASecretThatCannotBeUsedIsNotInSync(t *testing.T) {
 var switches = []change{
 	inFlightNow, deletedAgo(0), deletedAgo(time.Hour), withoutFinalizer, open, settled, pending, foreignSecret, adoptable, broken, outOfSync, renamed,
 	refusedSecret, specChanged, suspendedByUser, renewalDisabled, issuerMissing, issuerSuspended, issuerUnknown, issuerDown, denied, problem, due, lastSixth,
-	expired, expiresIn(20 * day), revokedAsOrphan, revokedElsewhere, reenroll, secretLost, superseded(25 * time.Hour), revokeSuperseded,
+	expired, expiresIn(20 * day), revokedAsOrphan, revokedElsewhere, reenroll, secretLost, cannotRevoke, superseded(25 * time.Hour), revokeSuperseded,
 	annotated(v1alpha1.AnnotationAbandonAttempt, attemptID),
 	annotated(v1alpha1.AnnotationRenewRequestedAt, now.Format(time.RFC3339)), annotated(v1alpha1.AnnotationRetryRequestedAt, now.Format(time.RFC3339)),
 	annotated(v1alpha1.AnnotationRevokeRequested, "0A17/key_compromise"),

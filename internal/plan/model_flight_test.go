@@ -571,6 +571,7 @@ func (w *modelWorld) applyEdit(p int, f *modelFlight, status *v1alpha1.DeviceCer
 		case f.refused != "":
 			status.Superseded = slices.Clone(status.Superseded)
 			status.Superseded[at].RevocationFailure = f.refused
+			f.handleRetry(status)
 		default:
 			status.Superseded = slices.Delete(slices.Clone(status.Superseded), at, at+1)
 		}
@@ -579,6 +580,10 @@ func (w *modelWorld) applyEdit(p int, f *modelFlight, status *v1alpha1.DeviceCer
 
 func (f *modelFlight) recordFailure(status *v1alpha1.DeviceCertificateStatus) {
 	status.Failures = f.failure
+	f.handleRetry(status)
+}
+
+func (f *modelFlight) handleRetry(status *v1alpha1.DeviceCertificateStatus) {
 	if RetryRequested(f.cert) {
 		status.LastHandledRetryRequest = f.cert.Annotations[v1alpha1.AnnotationRetryRequestedAt]
 	}

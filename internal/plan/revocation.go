@@ -31,16 +31,16 @@ func RevokeRequested(c *v1alpha1.DeviceCertificate) (RevokeRequest, bool) {
 
 // DueRevocations are the predecessors to be revoked now, oldest last, and when the next one is due; zero for never. A predecessor is due
 // when its grace has passed under spec.revocation.onSupersede, or at once when the user asks for it; one whose revocation was refused is
-// left to a person.
+// left to a person, who may ask for a retry.
 func DueRevocations(s *Snapshot) (due []v1alpha1.SupersededCertificate, next time.Time) {
 	request, requested := RevokeRequested(s.Certificate)
-	policy := s.Certificate.Spec.Revocation
+	policy, retry := s.Certificate.Spec.Revocation, RetryRequested(s.Certificate)
 	for _, predecessor := range s.Certificate.Status.Superseded {
 		var at time.Time
 		switch {
 		case certs.SameSerial(predecessor.SerialNumber, held(s).Serial): // somebody restored the Secret of yesterday
 			continue
-		case predecessor.RevocationFailure != "" || !s.Now.Before(predecessor.NotAfter.Time):
+		case predecessor.RevocationFailure != "" && !retry || !s.Now.Before(predecessor.NotAfter.Time):
 			continue
 		case requested && certs.SameSerial(predecessor.SerialNumber, request.Serial):
 			at = s.Now
@@ -111,4 +111,21 @@ func needAfterRevocation(s *Snapshot, source Secret) (Plan, bool) {
 func revokedAtVendor(s *Snapshot, stored Secret) bool {
 	revoked := s.Certificate.Status.Revoked
 	return revoked != nil && certs.SameSerial(revoked.SerialNumber, cmp.Or(stored.Serial, s.Certificate.Status.SerialNumber))
+}
+
+// revocationFailing says why what spec.revocation or the user asks for is not, or will not be, revoked; an empty reason when nothing stands
+// against it.
+func revocationFailing(s *Snapshot) (reason, message string) {
+	for _, predecessor := range s.Certificate.Status.Superseded {
+		if predecessor.RevocationFailure != "" && s.Now.Before(predecessor.NotAfter.Time) {
+			return v1alpha1.ReasonRevocationFailed, "serial " + predecessor.SerialNumber + " is still valid at the vendor: " + predecessor.RevocationFailure +
+				"; or mend the cause and annotate this object with " + v1alpha1.AnnotationRetryRequestedAt
+		}
+	}
+	policy := s.Certificate.Spec.Revocation
+	if s.Issuer.CannotRevoke && (policy.OnDelete == v1alpha1.RevocationRevoke || policy.OnSupersede == v1alpha1.RevocationRevoke) {
+		return v1alpha1.ReasonCannotRevoke, "spec.revocation asks for revocations, and the issuer's credential cannot search and revoke: give the issuer an API token " +
+			"or a client certificate that may, or revoke at the vendor by hand"
+	}
+	return "", ""
 }

@@ -94,6 +94,8 @@ type Issuer struct {
 	Reason, Message string
 	// Denied says why no grant covers this object; empty when one does.
 	Denied string
+	// CannotRevoke: its credential is known to be unable to revoke, or to search for the proof that a revocation needs.
+	CannotRevoke bool
 	// Version changes with the object's spec and its credential.
 	Version string
 }
