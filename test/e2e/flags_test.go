@@ -4,13 +4,15 @@
 package e2e
 
 import (
-	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 )
@@ -35,10 +37,12 @@ func TestTwoManagersWithDifferentSelectorsServeTheirOwnIssuersOnly(t *testing.T)
 	w.wantBought("", 2)
 }
 
-func TestAManagerThatDoesNotWatchSecretsNeedsNoRightToListThem(t *testing.T) {
+func TestAManagerOfOneNamespaceNeedsNoRightsElsewhereAndNoListOfSecrets(t *testing.T) {
 	w := newWorld(t)
 	w.connect()
-	w.launchManager(w.withoutListingSecrets(), "--watch-secrets=false").awaitLog(t, "Starting workers", controllerCount)
+	w.clusterIssuer(w.namespace, v1alpha1.Grant{Namespaces: metav1.LabelSelector{MatchLabels: map[string]string{"team": "edge"}}})
+	manager := w.launchManager(w.narrowAccount(), "--watch-secrets=false")
+	manager.awaitLog(t, "Starting workers", controllerCount)
 	w.certificate("gateway", func(c *v1alpha1.DeviceCertificate) { c.Spec.Secret.DeletionPolicy = v1alpha1.DeletionDelete })
 	first := w.awaitReady("gateway")
 	verifyPair(t, w.secret("gateway"))
@@ -49,29 +53,55 @@ func TestAManagerThatDoesNotWatchSecretsNeedsNoRightToListThem(t *testing.T) {
 	}
 	w.must(env.admin.Delete(w.ctx, second))
 	w.awaitGone(second)
-	w.wantBought("", 2)
+
+	// A grant selects namespaces by their labels, which are read live.
+	shared := through(v1alpha1.KindClusterDeviceIssuer, w.namespace)
+	w.certificate("shared", shared)
+	w.await("shared", "refused for want of a grant", patience, func(c *v1alpha1.DeviceCertificate) bool {
+		return condition(c.Status.Conditions, v1alpha1.ConditionStalled).Reason == v1alpha1.ReasonNotGranted
+	})
+	namespace := &corev1.Namespace{}
+	w.must(env.admin.Get(w.ctx, client.ObjectKey{Name: w.namespace}, namespace))
+	metav1.SetMetaDataLabel(&namespace.ObjectMeta, "team", "edge")
+	w.must(env.admin.Update(w.ctx, namespace))
+	w.annotate("shared", v1alpha1.AnnotationRetryRequestedAt, time.Now().UTC().Format(time.RFC3339))
+	w.awaitReady("shared")
+	w.wantBought("", 3)
+	if strings.Contains(manager.log(), "is forbidden") {
+		t.Error("the manager asks for what its roles do not allow")
+	}
 }
 
-// withoutListingSecrets makes a service account with the shipped role less list and watch of Secrets, and answers with its kubeconfig.
-func (w *world) withoutListingSecrets() string {
+// narrowAccount makes a service account with the rights that config/namespaced gives, for this test's namespace, and answers with its
+// kubeconfig.
+func (w *world) narrowAccount() string {
 	w.Helper()
-	role := &rbacv1.ClusterRole{}
-	w.must(env.admin.Get(w.ctx, client.ObjectKey{Name: "devicecert-manager-role"}, role))
-	narrow := &rbacv1.ClusterRole{}
-	narrow.Name, narrow.Rules = w.namespace, role.Rules
-	for i, rule := range narrow.Rules {
-		if slices.Contains(rule.Resources, "secrets") {
-			narrow.Rules[i].Verbs = slices.DeleteFunc(slices.Clone(rule.Verbs), func(verb string) bool { return verb == "list" || verb == "watch" })
-		}
-	}
 	account := &corev1.ServiceAccount{ObjectMeta: w.meta("narrow")}
-	binding := &rbacv1.ClusterRoleBinding{
-		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: narrow.Name},
-		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: w.namespace, Name: account.Name}},
-	}
-	binding.Name = w.namespace
-	for _, object := range []client.Object{narrow, account, binding} {
-		w.must(env.admin.Create(w.ctx, object))
+	w.must(env.admin.Create(w.ctx, account))
+	subjects := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: w.namespace, Name: account.Name}}
+	rendered := output(w.T, nil, env.controlPlane.Kubectl(), "kustomize", "../../config/namespaced")
+	for _, document := range strings.Split(rendered, "\n---\n") {
+		var role rbacv1.Role
+		if err := yaml.Unmarshal([]byte(document), &role); err != nil || role.Name != "devicecert-manager-role" {
+			continue
+		}
+		name := w.namespace + "-narrow"
+		switch {
+		case role.Kind == "ClusterRole":
+			w.must(env.admin.Create(w.ctx, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: role.Rules}))
+			w.must(env.admin.Create(w.ctx, &rbacv1.ClusterRoleBinding{
+				ObjectMeta: metav1.ObjectMeta{Name: name}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name}, Subjects: subjects,
+			}))
+		default:
+			where := metav1.ObjectMeta{Namespace: w.namespace, Name: name}
+			if role.Namespace == operatorNamespace {
+				where.Namespace = operatorNamespace
+			}
+			w.must(env.admin.Create(w.ctx, &rbacv1.Role{ObjectMeta: where, Rules: role.Rules}))
+			w.must(env.admin.Create(w.ctx, &rbacv1.RoleBinding{
+				ObjectMeta: where, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name}, Subjects: subjects,
+			}))
+		}
 	}
 	kubeconfig, err := env.controlPlane.ServiceAccountKubeconfig(w.ctx, w.namespace, account.Name)
 	w.must(err)

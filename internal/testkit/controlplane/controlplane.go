@@ -133,6 +133,11 @@ func (c *ControlPlane) Kubectl() string {
 	return filepath.Join(c.binDir, "kubectl")
 }
 
+// EtcdURL returns the address at which etcd takes requests from this machine without asking who sends them.
+func (c *ControlPlane) EtcdURL() string {
+	return c.servers.Etcd.URL.String()
+}
+
 // AuditLog returns the path of the audit log, which exists if Options.Audit was set.
 func (c *ControlPlane) AuditLog() string {
 	return filepath.Join(c.workDir, "audit.log")
