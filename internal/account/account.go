@@ -23,6 +23,7 @@ type account struct {
 	epoch      uint64               // counts clients
 	gate       *gate                // nil without a client
 	lanes      lanes
+	turns      turns
 	circuit    circuit
 	// allowance bounds leases while the account is ramped up after an outage; zero means no bound.
 	allowance int

@@ -84,6 +84,7 @@ func (r *Registry) update(w *waiter, req Request) {
 		w.lane.account.circuit.hasten(r.options.Clock.Now())
 	}
 	w.Request = req
+	w.lane.account.turns.take(w)
 	w.lane.fix(w)
 }
 
@@ -91,6 +92,7 @@ func (r *Registry) update(w *waiter, req Request) {
 func (r *Registry) drop(w *waiter) {
 	l := w.lane
 	delete(r.waiters, w.Key)
+	l.account.turns.leave(w)
 	if w.granted() {
 		l.account.gate.ungrant(w)
 	} else {

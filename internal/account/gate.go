@@ -164,6 +164,7 @@ func (g *gate) best(now time.Time) *waiter {
 func (r *Registry) grant(w *waiter, now time.Time) {
 	l := w.lane
 	l.remove(w)
+	l.account.turns.serve(w)
 	l.account.granted++
 	l.account.gate.grants = append(l.account.gate.grants, w)
 	w.grantedUntil = now.Add(grantFor)

@@ -21,6 +21,8 @@ type waiter struct {
 	since   time.Time // of its arrival
 	index   int       // in the heap
 
+	turn turn
+
 	// grantedUntil is when a grant lapses; zero without one.
 	grantedUntil time.Time
 	// canary and trial: the grant tries an unproven lane, or whether an obstacle is gone.
@@ -29,10 +31,13 @@ type waiter struct {
 
 func (w *waiter) granted() bool { return !w.grantedUntil.IsZero() }
 
-// before orders by expiry, certificates that do not exist yet last, then by arrival.
+// before orders by expiry, certificates that do not exist yet last and in turn among the namespaces, then by arrival.
 func (w *waiter) before(other *waiter) bool {
 	if none := w.Expires.IsZero(); none != other.Expires.IsZero() {
 		return !none
+	}
+	if w.Expires.IsZero() && w.ahead() != other.ahead() {
+		return w.ahead() < other.ahead()
 	}
 	return cmp.Or(w.Expires.Compare(other.Expires), cmp.Compare(w.arrival, other.arrival)) < 0
 }
