@@ -6,8 +6,10 @@ package plan
 import (
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -136,4 +138,22 @@ func TestSequencesThatOnceFailed(t *testing.T) {
 			}
 		})
 	}
+}
+
+// BenchmarkSequences tells how many random sequences of events, each brought to rest, are judged in a minute.
+func BenchmarkSequences(b *testing.B) {
+	var streams atomic.Uint64
+	b.RunParallel(func(pb *testing.PB) {
+		dice := rand.New(rand.NewPCG(1, streams.Add(1)))
+		for pb.Next() {
+			events := make([]uint16, 30+dice.IntN(91))
+			for i := range events {
+				events[i] = uint16(dice.UintN(1 << 16))
+			}
+			if problem := play(uint16(dice.UintN(32)), events); problem != "" {
+				b.Error(problem)
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Minutes(), "sequences/min")
 }
