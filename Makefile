@@ -5,6 +5,7 @@ MAKEFLAGS += --no-print-directory
 # The tools are built once; `make verify` works on a copy of the tree and shares them.
 TOOLS ?= $(CURDIR)/bin/tools
 FUZZTIME ?= 20s
+FLOOD ?= 10000
 TESTFLAGS ?= -race -shuffle=on -timeout=20m
 
 CONTROLLER_GEN := $(TOOLS)/controller-gen
@@ -85,6 +86,24 @@ demo: build controlplane ## Show the operator at work on this machine, against t
 .PHONY: vulncheck
 vulncheck: $(GOVULNCHECK) ## Look for known vulnerabilities; VULNDB names a copy of the database
 	@GOVULNCHECK=$(GOVULNCHECK) hack/vulncheck.sh
+
+.PHONY: security
+security: prerequisites build controlplane $(GOVULNCHECK) $(LINTER) ## Try all that docs/threat-model.md claims, in full size; FLOOD (10000) objects, FUZZTIME (20s)
+	go run ./hack/security -fuzztime=$(FUZZTIME) -flood=$(FLOOD)
+
+.PHONY: sbom
+sbom: ## Write what the manager is made of to dist/manager.cdx.json (CycloneDX)
+	@mkdir -p dist bin/tools
+	go -C hack/sbom build -trimpath -o $(CURDIR)/bin/tools/cyclonedx-gomod github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+	CGO_ENABLED=0 bin/tools/cyclonedx-gomod app -json -std -main cmd/manager -output dist/manager.cdx.json .
+
+.PHONY: reproducible
+reproducible: ## Build the manager twice, in different folders, and compare
+	@hack/reproducible.sh
+
+.PHONY: fips
+fips: ## Build with Go's FIPS 140-3 module and test with it switched on
+	@hack/fips.sh
 
 $(CONTROLLER_GEN): PACKAGE := sigs.k8s.io/controller-tools/cmd/controller-gen
 $(LINTER): PACKAGE := sigs.k8s.io/kube-api-linter/cmd/golangci-lint-kube-api-linter

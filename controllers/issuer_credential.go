@@ -329,17 +329,19 @@ func parseBundle(bundle []byte) (*x509.CertPool, error) {
 const (
 	// versionIterations make guessing a short passcode from its version expensive.
 	versionIterations = 20_000
-	// versionBytes are too few to tell a right guess from a wrong one among all passcodes there are.
+	// versionBytes are too few to tell a right guess from a wrong one among all passcodes there are. They begin a key of derivedBytes,
+	// because FIPS 140-only mode derives none below 112 bits.
 	versionBytes = 5
+	derivedBytes = 16
 )
 
 // versionOf identifies a credential and its CA certificates without giving them away: a short, slow, salted digest. It is the same in
 // every process.
 func versionOf(material []byte, salt types.UID) (string, error) {
 	digest := sha256.Sum256(material)
-	version, err := pbkdf2.Key(sha256.New, string(digest[:]), []byte(salt), versionIterations, versionBytes)
+	version, err := pbkdf2.Key(sha256.New, string(digest[:]), []byte(salt), versionIterations, derivedBytes)
 	if err != nil {
 		return "", fmt.Errorf("compute the credential's version: %w", err)
 	}
-	return hex.EncodeToString(version), nil
+	return hex.EncodeToString(version[:versionBytes]), nil
 }

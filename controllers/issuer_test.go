@@ -605,6 +605,10 @@ func TestACABundleIsTakenFromAConfigMapAndReadAgain(t *testing.T) {
 	d.must(d.client.Update(t.Context(), bundle))
 	d.reconcile(id)
 	d.wantCondition(id, metav1.ConditionTrue, v1alpha1.ReasonConnected, "")
+	bundle.BinaryData, bundle.Data = map[string][]byte{"ca.crt": []byte(bundle.Data["ca.crt"])}, nil
+	d.must(d.client.Update(t.Context(), bundle))
+	d.reconcile(id)
+	d.wantCondition(id, metav1.ConditionTrue, v1alpha1.ReasonConnected, "")
 }
 
 func TestAProxysPasswordIsNotShown(t *testing.T) {

@@ -220,3 +220,23 @@ func TestJitterStaysWithinItsWindow(t *testing.T) {
 		}
 	})
 }
+
+// FuzzTime feeds times of any age: vendors and editors of Secrets write what they like. What comes out lies within the lifetime, or at its
+// end where there is none.
+func FuzzTime(f *testing.F) {
+	f.Add(int64(0), int64(1), int64(0), int64(time.Hour), int32(50), "uid")
+	f.Add(int64(-62135596800), int64(253402300799), int64(0), int64(1<<62), int32(91), "")
+	f.Add(int64(1<<62), int64(-1<<62), int64(1), int64(-1), int32(-1), "\x00")
+	f.Fuzz(func(t *testing.T, notBefore, notAfter, issuedAt, before int64, percentage int32, seed string) {
+		const oldest, newest = -62135596800, 253402300799 // the years 1 and 9999: no other certificate is kept
+		bounded := func(at int64) time.Time { return time.Unix(min(max(at, oldest), newest), 0) }
+		l := Lifetime{NotBefore: bounded(notBefore), NotAfter: bounded(notAfter), IssuedAt: bounded(issuedAt)}
+		due := Time(l, Wish{Before: time.Duration(before), Percent: min(max(percentage, 0), 90)}, seed)
+		if last := LastResort(l); last.After(l.NotAfter) {
+			t.Errorf("the last resort %s lies after the end %s", last, l.NotAfter)
+		}
+		if due.After(l.NotAfter.Add(time.Second)) || l.Duration() > 0 && due.Before(l.NotAfter.Add(-l.Duration())) {
+			t.Errorf("%+v is due at %s", l, due)
+		}
+	})
+}

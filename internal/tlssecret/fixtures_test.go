@@ -22,7 +22,7 @@ const fixtureDir = "../decode/testdata/fixtures"
 
 var issuedAt = time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
 
-func fixture(t *testing.T, name string) []byte {
+func fixture(t testing.TB, name string) []byte {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join(fixtureDir, name))
 	if err != nil {

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/devicecert/devicecert-operator/internal/testkit/limit"
 )
 
 func TestShapeTellsTheFormAndNotTheContents(t *testing.T) {
@@ -54,8 +56,12 @@ func FuzzParseIssued(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		issued, err := parseIssued(&answer{status: 200, body: body}, func(text string) string { return text })
-		if err != nil {
+		var issued *Issued
+		var err error
+		limit.Hold(t, len(body), func() {
+			issued, err = parseIssued(&answer{status: 200, body: body}, func(text string) string { return text })
+		})
+		if err != nil || issued == nil {
 			return
 		}
 		if issued.PEM == "" && issued.PrivateKey == "" && !issued.Pending() {
@@ -72,8 +78,10 @@ func FuzzParsePage(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		page, err := parsePage(body, SearchQuery{Limit: 10})
-		if err != nil {
+		var page *SearchPage
+		var err error
+		limit.Hold(t, len(body), func() { page, err = parsePage(body, SearchQuery{Limit: 10}) })
+		if err != nil || page == nil {
 			return
 		}
 		if page.Total < -1 || page.Limit < 1 || page.Offset < 0 || len(page.Records) > maxListLength {
