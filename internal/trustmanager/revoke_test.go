@@ -95,7 +95,7 @@ func TestOnlyARevocationCanBeAlreadyRevoked(t *testing.T) {
 func TestEnrollmentSpecificationReadsTheFields(t *testing.T) {
 	v := newVendor(t, answeringJSON(200, `{"fields":[
 		{"id":"subject.common_name","name":"Common name","type":"CERTIFICATE","mandatory":true,"editable":true,"update_from_csr":true,"value_type":{"type":"STRING","options":false,"multiple":false}},
-		{"id":"subject.organization_unit","name":"OU","type":"CERTIFICATE","value_type":{"multiple":true},"default_value":["a","b"],"options":["a","b","c"]},
+		{"id":"subject.organization_unit","name":"OU","type":"CERTIFICATE","editable":false,"value_type":{"multiple":true},"default_value":["a","b"],"options":["a","b","c"]},
 		{"id":"signature_algorithm","default_value":"sha256WithRSA","options":[1,true,null,{"x":1}]},
 		{"id":"DEVICE_IDENTIFIER","type":"DEVICE","default_value":null}]}`))
 	got, err := v.client(t).EnrollmentSpecification(t.Context(), testProfile)
@@ -103,8 +103,8 @@ func TestEnrollmentSpecificationReadsTheFields(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Specification{Fields: []Field{
-		{ID: "subject.common_name", Name: "Common name", Type: "CERTIFICATE", ValueType: "STRING", Mandatory: true, Editable: true},
-		{ID: "subject.organization_unit", Name: "OU", Type: "CERTIFICATE", Multiple: true, Default: []string{"a", "b"}, Options: []string{"a", "b", "c"}},
+		{ID: "subject.common_name", Name: "Common name", Type: "CERTIFICATE", ValueType: "STRING", Mandatory: true},
+		{ID: "subject.organization_unit", Name: "OU", Type: "CERTIFICATE", Fixed: true, Multiple: true, Default: []string{"a", "b"}, Options: []string{"a", "b", "c"}},
 		{ID: "signature_algorithm", Default: []string{"sha256WithRSA"}, Options: []string{"1", "true", `{"x":1}`}},
 		{ID: "DEVICE_IDENTIFIER", Type: "DEVICE"},
 	}}

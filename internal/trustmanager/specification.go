@@ -33,8 +33,9 @@ type Field struct {
 	// Mandatory fields must be sent unless Default holds a value.
 	Mandatory bool
 
-	// Editable is false for fields that the profile fixes.
-	Editable bool
+	// Fixed fields are set by the profile. A field that does not say whether it can
+	// be edited is taken to be free.
+	Fixed bool
 
 	// Multiple fields take several values.
 	Multiple bool
@@ -76,7 +77,7 @@ func parseSpecification(body []byte) (*Specification, error) {
 	for _, field := range *decoded.Fields {
 		specification.Fields = append(specification.Fields, Field{
 			ID: field.ID, Name: field.Name, Type: field.Type, ValueType: field.ValueType.Type,
-			Mandatory: field.Mandatory, Editable: field.Editable, Multiple: field.ValueType.Multiple,
+			Mandatory: field.Mandatory, Fixed: field.Editable != nil && !*field.Editable, Multiple: field.ValueType.Multiple,
 			Default: field.DefaultValue, Options: field.Options,
 		})
 	}

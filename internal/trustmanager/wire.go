@@ -77,7 +77,7 @@ type wireField struct {
 	Name         string        `json:"name"`
 	Type         string        `json:"type"`
 	Mandatory    bool          `json:"mandatory"`
-	Editable     bool          `json:"editable"`
+	Editable     *bool         `json:"editable"`
 	ValueType    wireValueType `json:"value_type"`
 	DefaultValue wireStrings   `json:"default_value"`
 	Options      wireStrings   `json:"options"`
