@@ -2,11 +2,16 @@
 # Copyright The devicecert-operator Authors.
 # SPDX-License-Identifier: Apache-2.0
 #
-# Brings the programs that the tests compare ours with, where they are missing and apt-get can install them.
+# Brings the programs that the tests compare ours with, and those that use what ours makes, where they are missing and apt-get can install
+# them. Servers among them are not started: the tests start their own.
 set -euo pipefail
+PATH=$PATH:/usr/sbin
 
 # The programs by the Debian package that brings them.
-declare -A packages=([openssl]=openssl [keytool]=default-jre-headless [promtool]=prometheus)
+declare -A packages=(
+	[openssl]=openssl [javac]=default-jdk-headless [keytool]=default-jre-headless [promtool]=prometheus
+	[curl]=curl [nginx]=nginx-light [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients
+)
 missing=()
 for program in "${!packages[@]}"; do
 	command -v "$program" >/dev/null || missing+=("${packages[$program]}")
@@ -19,7 +24,12 @@ if ! command -v apt-get >/dev/null || ! "${as_root[@]}" true 2>/dev/null; then
 	echo "the tests compare with other implementations: install ${missing[*]} (Debian's names)" >&2
 	exit 1
 fi
-echo "installing ${missing[*]}, which the tests compare with"
+echo "installing ${missing[*]}, which the tests use"
+# RUNLEVEL=1 keeps a package from starting the service it brings; what was not there before is not to start at boot either.
 "${as_root[@]}" apt-get update -qq
-# RUNLEVEL=1 keeps a package from starting the service it brings.
-"${as_root[@]}" env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+"${as_root[@]}" env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+for service in nginx mosquitto prometheus; do
+	if [[ " ${missing[*]} " == *" $service"* ]] && command -v systemctl >/dev/null; then
+		"${as_root[@]}" systemctl disable -q "$service" 2>/dev/null || true
+	fi
+done
