@@ -51,7 +51,7 @@ lint: $(LINTER) ## Run the linters of .golangci.yml
 	$(LINTER) run ./...
 
 .PHONY: prerequisites
-prerequisites: ## Install what the tests compare with (openssl, Java, Prometheus) where apt-get can
+prerequisites: ## Install what the tests compare with (openssl, Java, nginx, ...), where apt-get can
 	@hack/prerequisites.sh
 
 .PHONY: test
@@ -69,6 +69,10 @@ faults: build controlplane ## Break every step of the protocol once; table in bi
 .PHONY: mutants
 mutants: build controlplane ## Take one safeguard out at a time and expect the fault tests to fail
 	go run ./test/faults/mutants
+
+.PHONY: watcher
+watcher: controlplane ## Watch a Secret through a thousand renewals under edits: never a mismatched or partial set
+	go test ./controllers -run TestAWatcherNeverSees -count=1 -timeout=60m -renewals=1000
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (20s)

@@ -25,9 +25,16 @@ if ! command -v apt-get >/dev/null || ! "${as_root[@]}" true 2>/dev/null; then
 	exit 1
 fi
 echo "installing ${missing[*]}, which the tests use"
-# RUNLEVEL=1 keeps a package from starting the service it brings; what was not there before is not to start at boot either.
+
+# While this policy is in place packages do not start what they bring, and what was not there before does not start at boot either.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+	printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+	"${as_root[@]}" chmod 0755 "$policy"
+	trap '"${as_root[@]}" rm -f "$policy"' EXIT
+fi
 "${as_root[@]}" apt-get update -qq
-"${as_root[@]}" env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 for service in nginx mosquitto prometheus; do
 	if [[ " ${missing[*]} " == *" $service"* ]] && command -v systemctl >/dev/null; then
 		"${as_root[@]}" systemctl disable -q "$service" 2>/dev/null || true
