@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+	"github.com/devicecert/devicecert-operator/internal/tlssecret"
 )
 
 // errEnded is all that a process which has ended hears of the world, and what it panics with when it ends in the middle of a request.
@@ -193,7 +195,7 @@ func (a *api) client(from view) client.Client {
 		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
 			// Every test has its own namespace, and what others do must not be seen.
 			opts = append(opts, client.InNamespace(a.w.namespace))
-			return a.do(apiCall{step: "list", object: list, forward: func() error { return c.List(ctx, list, opts...) }})
+			return a.do(apiCall{step: "list", object: list, forward: func() error { return listByIndex(ctx, c, list, opts) }})
 		},
 		Patch: func(ctx context.Context, c client.WithWatch, object client.Object, patch client.Patch, opts ...client.PatchOption) error {
 			return a.do(apiCall{step: stepFinalizer, name: object.GetName(), object: object, forward: func() error {
@@ -236,6 +238,25 @@ func (a *api) apply(ctx context.Context, c client.WithWatch, object runtime.Appl
 		return a.wakeAfter(owner, nil)
 	}
 	return a.do(call)
+}
+
+// listByIndex does what the manager's cache does: it knows the index of certificates by Secret, which the API server does not.
+func listByIndex(ctx context.Context, c client.WithWatch, list client.ObjectList, opts []client.ListOption) error {
+	asked := (&client.ListOptions{}).ApplyOptions(opts)
+	if asked.FieldSelector == nil {
+		return c.List(ctx, list, opts...)
+	}
+	name, found := asked.FieldSelector.RequiresExactMatch(indexSecrets)
+	certificates, ok := list.(*v1alpha1.DeviceCertificateList)
+	if !found || !ok {
+		return c.List(ctx, list, opts...)
+	}
+	asked.FieldSelector = nil
+	err := c.List(ctx, list, asked)
+	certificates.Items = slices.DeleteFunc(certificates.Items, func(o v1alpha1.DeviceCertificate) bool {
+		return !slices.Contains(append(referencedSecrets(&o.Spec), tlssecret.SecretName(&o)), name)
+	})
+	return err
 }
 
 // wakeAfter does what the watch does after a write.

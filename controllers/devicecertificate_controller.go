@@ -82,9 +82,14 @@ func (r *DeviceCertificateReconciler) Reconcile(ctx context.Context, req reconci
 		return reconcile.Result{}, err // a flight wakes the object when it lands
 	}
 	p := plan.Decide(&s.snapshot)
-	if again, err := r.inspect(ctx, s, p); err != nil {
-		return reconcile.Result{}, err
-	} else if again {
+	for range 2 { // what is read for a purchase may show that there is none to make, but something to render
+		again, err := r.inspect(ctx, s, p)
+		if err != nil {
+			return reconcile.Result{}, err
+		}
+		if !again {
+			break
+		}
 		p = plan.Decide(&s.snapshot)
 	}
 	return r.act(ctx, s, p)

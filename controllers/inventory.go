@@ -52,7 +52,7 @@ func (q *resolution) kin(ctx context.Context) (*kin, error) {
 		}
 		other := c.Status.Attempt
 		k.attempting = k.attempting || other != nil && other.Host == q.attempt.Host && other.ProfileID == q.attempt.ProfileID && strings.EqualFold(other.CommonName, q.attempt.CommonName)
-		if strings.EqualFold(attributeValue(c.Spec.CertificateAttributes, attributeCommonName), q.attempt.CommonName) {
+		if asksFor(c, q.attempt.CommonName) {
 			if err := q.r.addSecretsOf(ctx, k, c); err != nil {
 				return nil, err
 			}
@@ -93,6 +93,14 @@ func (r *DeviceCertificateReconciler) addSecretsOf(ctx context.Context, k *kin, 
 		k.addSecret(held)
 	}
 	return nil
+}
+
+// asksFor tells whether a spec may ask for a common name: the attribute may stand there by its name, which only the profile tells from
+// others.
+func asksFor(c *v1alpha1.DeviceCertificate, commonName string) bool {
+	return slices.ContainsFunc(c.Spec.CertificateAttributes, func(a v1alpha1.Attribute) bool {
+		return slices.ContainsFunc(attributeValues(a), func(v string) bool { return strings.EqualFold(v, commonName) })
+	})
 }
 
 // addSecret adds what a Secret holds. One that is broken accounts for nothing: its key is lost.

@@ -265,7 +265,7 @@ func judgedAt(vendor, ours time.Time) time.Time {
 func (p *purchase) provenance(certificateID, requestID string) tlssecret.Provenance {
 	provenance := tlssecret.Provenance{
 		CertificateID: certificateID, RequestID: requestID, AttemptID: p.attempt.ID,
-		IssuanceHash: p.attempt.IssuanceHash, IssuedAt: p.r.Clock.Now(),
+		IssuanceHash: p.attempt.IssuanceHash, RequestHash: p.snapshot.RequestHash, IssuedAt: p.r.Clock.Now(),
 	}
 	provenance.Issuer, provenance.Host, provenance.ProfileID = string(p.attempt.IssuerKind)+"/"+p.attempt.IssuerName, p.attempt.Host, p.attempt.ProfileID
 	provenance.HandledRenewRequest = p.cert.Annotations[v1alpha1.AnnotationRenewRequestedAt]

@@ -99,8 +99,11 @@ func (o *observed) remember(object issuerObject) {
 	if status.ObservedGeneration == o.Generation {
 		o.Blocked = status.BlockedProfiles
 	}
-	if status.CredentialVersion == o.CredentialVersion && status.Capabilities != nil && status.Capabilities.Enroll == v1alpha1.CapabilityYes {
-		o.CanEnroll = v1alpha1.CapabilityYes
+	if can := status.Capabilities; can != nil && status.CredentialVersion == o.CredentialVersion {
+		if can.Enroll == v1alpha1.CapabilityYes {
+			o.CanEnroll = v1alpha1.CapabilityYes
+		}
+		o.CanSpecify = can.Specification
 	}
 }
 

@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -33,7 +34,9 @@ func (r *IssuerReconciler) reportIssuer(ctx context.Context, o issuerObject, fou
 		return fmt.Errorf("%s %s cannot be copied", o.kind, o.GetName())
 	}
 	id := o.issuer().ID
+	remarks := r.publishProfiles(ctx, o)
 	r.describeIssuer(o, found, r.Accounts.State(id), r.Accounts.Blocked(id))
+	o.showUnpublished(remarks, r.Clock.Now())
 	if equality.Semantic.DeepEqual(issuerOf(base).status, o.status) {
 		return nil
 	}
@@ -65,7 +68,7 @@ func (r *IssuerReconciler) describeIssuer(o issuerObject, found observed, state 
 func capabilities(found observed, tried probe, state account.State) *v1alpha1.Capabilities {
 	known := &v1alpha1.Capabilities{
 		Enroll: state.CanEnroll, Renew: v1alpha1.CapabilityUnknown, Search: v1alpha1.CapabilityUnknown,
-		Revoke: v1alpha1.CapabilityUnknown, Specification: v1alpha1.CapabilityUnknown,
+		Revoke: v1alpha1.CapabilityUnknown, Specification: cmp.Or(state.CanSpecify, v1alpha1.CapabilityUnknown),
 	}
 	if found.Credential.Passcode != "" {
 		known.Search, known.Revoke, known.Specification = v1alpha1.CapabilityNo, v1alpha1.CapabilityNo, v1alpha1.CapabilityNo

@@ -32,6 +32,8 @@ type facts struct {
 	chainDamaged bool
 	// incomplete are the optional outputs that could not be rendered.
 	incomplete []string
+	// managers are the others who have written to it.
+	managers []string
 }
 
 // recollection is what this process remembers of one object. It saves reads and decides nothing on its own: every purchase is fenced by
@@ -47,6 +49,12 @@ type recollection struct {
 	// attemptID was first seen open at attemptSeen, by this process's monotonic clock.
 	attemptID   string
 	attemptSeen time.Time
+	// rendering is what the last render, at renderedAt, made; repairs counts those before it in a row that made the same.
+	rendering  string
+	renderedAt time.Time
+	repairs    int
+	// unvouched is the fingerprint of a certificate in a Secret that is to be taken over, and was not accepted for the reason unvouchedFor.
+	unvouched, unvouchedFor string
 	// waitingSince is when the object first waited for a token.
 	waitingSince time.Time
 	// written is the version of the object at this process's last write to it, made at writtenAt.

@@ -24,6 +24,7 @@ import (
 	"github.com/devicecert/devicecert-operator/internal/account"
 	"github.com/devicecert/devicecert-operator/internal/certs"
 	"github.com/devicecert/devicecert-operator/internal/plan"
+	"github.com/devicecert/devicecert-operator/internal/profile"
 	"github.com/devicecert/devicecert-operator/internal/renewal"
 	"github.com/devicecert/devicecert-operator/internal/tlssecret"
 )
@@ -47,6 +48,10 @@ type scope struct {
 	account    account.State
 	layout     tlssecret.Layout
 	encryption encryption
+	// asked is the spec with its attributes under ids, as far as they are known; wants is what the profile wants, nil while that is not
+	// known. A purchase knows both: see readProfile.
+	asked *v1alpha1.DeviceCertificateSpec
+	wants *profile.Specification
 	// incomplete are the optional outputs that cannot be rendered, in words.
 	incomplete    []string
 	passwordsRead bool
@@ -60,7 +65,7 @@ func (s *scope) key() types.NamespacedName { return client.ObjectKeyFromObject(s
 
 // observe reads everything the plan needs. What only a purchase or a rendering needs is read by inspect, when there is one to make.
 func (r *DeviceCertificateReconciler) observe(ctx context.Context, base *v1alpha1.DeviceCertificate) (*scope, error) {
-	s := &scope{cert: base.DeepCopy(), base: base, layout: tlssecret.LayoutOf(base)}
+	s := &scope{cert: base.DeepCopy(), base: base, layout: tlssecret.LayoutOf(base), asked: &base.Spec}
 	now := r.Clock.Now()
 	s.snapshot = plan.Snapshot{Now: now, Certificate: s.cert, InFlight: r.Flights.InFlight(base.UID)}
 	if s.snapshot.InFlight {
@@ -70,6 +75,9 @@ func (r *DeviceCertificateReconciler) observe(ctx context.Context, base *v1alpha
 	if s.secret, err = r.observeSecret(ctx, s, now); err != nil {
 		return nil, err
 	}
+	r.yieldToElder(ctx, s)
+	r.unvouched(s)
+	r.contest(s)
 	s.snapshot.Secret = s.secret.Secret
 	if previous := base.Status.SecretName; previous != "" && previous != s.layout.Name && !s.secret.Usable() {
 		found, err := r.readSecret(ctx, s, previous)
@@ -198,7 +206,7 @@ func factsOf(secret *corev1.Secret, c *v1alpha1.DeviceCertificate, l tlssecret.L
 		f.State = plan.SecretOurs // its annotations were stripped; what it holds is what was received
 	}
 	f.Unproven = f.sealed && !received
-	f.InSync = stored.InSync(secret, l)
+	f.InSync, f.managers = stored.InSync(secret, l), managersOf(secret)
 	if sealed := c.Spec.PrivateKey.Delivery == v1alpha1.DeliverySealed; f.Broken == "" && sealed != (stored.SealedKey != "") {
 		f.Broken = "it was delivered differently than spec.privateKey.delivery asks; choose another spec.secret.name"
 	}
@@ -208,6 +216,7 @@ func factsOf(secret *corev1.Secret, c *v1alpha1.DeviceCertificate, l tlssecret.L
 // describe fills in what the stored pair is.
 func (f *facts) describe(stored tlssecret.Stored) {
 	f.CertificateID, f.AttemptID, f.IssuanceHash = bounded(stored.CertificateID, maxID), bounded(stored.AttemptID, maxID), bounded(stored.IssuanceHash, maxID)
+	f.RequestHash = bounded(stored.RequestHash, maxID)
 	f.issuer, f.host, f.profileID, f.sealed = bounded(stored.Issuer, maxName), bounded(stored.Host, maxName), bounded(stored.ProfileID, maxProfileID), stored.SealedKey != ""
 	f.IssuedAt, f.HandledRenewRequest, f.requestID = stored.IssuedAt, bounded(stored.HandledRenewRequest, maxID), bounded(stored.RequestID, maxID)
 	if stored.Broken != nil {
@@ -283,19 +292,26 @@ func (r *DeviceCertificateReconciler) observeIssuer(ctx context.Context, s *scop
 			return nil // without the certificate's key there is no hash, and nothing is out of date
 		}
 	}
-	s.snapshot.IssuanceHash, err = plan.IssuanceHash(found.Host(), &s.cert.Spec, s.encryption.keySHA256)
+	s.snapshot.RequestHash, err = plan.IssuanceHash(found.Host(), &s.cert.Spec, s.encryption.keySHA256)
+	s.snapshot.IssuanceHash = s.snapshot.RequestHash
 	return err
 }
 
-// inspect reads what only a purchase or a rendering needs, and answers whether the plan must be made again with it: grants, the
-// encryption certificate and its key, keystore passwords.
+// inspect reads what only a purchase or a rendering needs, and answers whether the plan must be made again with it: what the profile wants,
+// grants, the encryption certificate and its key, keystore passwords.
 func (r *DeviceCertificateReconciler) inspect(ctx context.Context, s *scope, p plan.Plan) (again bool, err error) {
+	before := s.snapshot.IssuanceHash
+	if p.Buys() && s.snapshot.Problem == nil {
+		if s.snapshot.Problem, err = r.readProfile(ctx, s); err != nil {
+			return false, err
+		}
+	}
 	if p.Buys() && s.issuer.ID.Kind == v1alpha1.KindClusterDeviceIssuer {
 		namespaceLabels, err := r.namespaceLabels(ctx, s.cert.Namespace)
 		if err != nil {
 			return false, err
 		}
-		s.snapshot.Issuer.Denied = plan.Denied(s.issuer.Grants, namespaceLabels, &s.cert.Spec)
+		s.snapshot.Issuer.Denied = plan.Denied(s.issuer.Grants, namespaceLabels, s.asked)
 	}
 	if s.snapshot.Problem == nil && p.Buys() {
 		s.snapshot.Problem, err = r.readEncryption(ctx, s)
@@ -303,7 +319,7 @@ func (r *DeviceCertificateReconciler) inspect(ctx context.Context, s *scope, p p
 	if err == nil && s.needsPasswords() && (p.Buys() || p.Action == plan.ActionRender) {
 		err = r.readPasswords(ctx, s)
 	}
-	return s.snapshot.Problem != nil || s.snapshot.Issuer.Denied != "", err
+	return s.snapshot.Problem != nil || s.snapshot.Issuer.Denied != "" || s.snapshot.IssuanceHash != before, err
 }
 
 // namespaceLabels are those a grant selects by: from the cache, or live where the process may not watch namespaces.

@@ -86,7 +86,8 @@ func (p *purchase) notIssued(ctx context.Context, refusal *trustmanager.Error) {
 	switch refusal.Actor {
 	case trustmanager.User:
 		p.failed(p.r, failure{reason: v1alpha1.ReasonRefused, terminal: true, kind: p.attempt.Kind, issuanceHash: p.attempt.IssuanceHash,
-			message: "the vendor refused the request, and nothing was bought (" + refusal.Error() + "): correct the spec or the enrollment profile; it is tried again by itself now and then"})
+			message: "the vendor refused the request, and nothing was bought (" + refusal.Error() + "): correct the spec or the enrollment profile; it is tried again by itself now and then" + p.profileHint()})
+		p.r.Accounts.SpecificationDoubted(p.issuer.ID, p.attempt.ProfileID)
 	case trustmanager.Nobody:
 		p.failed(p.r, failure{reason: v1alpha1.ReasonBackingOff, kind: p.attempt.Kind, issuanceHash: p.attempt.IssuanceHash,
 			message: "the vendor could not be reached, and nothing was bought (" + refusal.Error() + ")"})

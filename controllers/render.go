@@ -45,6 +45,17 @@ func (r *DeviceCertificateReconciler) render(ctx context.Context, s *scope) erro
 		r.memory.distrust(s.cert.UID)
 		return fmt.Errorf("render: Secret %s changed meanwhile: %w", source, stored.Broken)
 	}
+	if s.secret.State == plan.SecretAdoptable && stored.CertificateID == "" {
+		unknown, err := r.vouch(ctx, s, &stored)
+		if err != nil {
+			return r.renderRefused(ctx, s, err)
+		}
+		if unknown != "" {
+			r.memory.change(s.cert.UID, func(m *recollection) { m.unvouched, m.unvouchedFor = s.secret.fingerprint, unknown })
+			r.wake(s.key())
+			return nil
+		}
+	}
 	if stored.ChainDamaged {
 		if err := r.restoreChain(ctx, s, &stored); err != nil {
 			return r.renderRefused(ctx, s, err)
@@ -68,6 +79,7 @@ func (r *DeviceCertificateReconciler) render(ctx context.Context, s *scope) erro
 	s.secret = written
 	s.snapshot.Secret = written.Secret
 	r.memory.remember(s.cert, written, s.snapshot.Now)
+	r.memory.change(s.cert.UID, func(m *recollection) { m.rendered(s.rendering(written.fingerprint), s.snapshot.Now) })
 	return r.report(ctx, s, plan.Decide(&s.snapshot))
 }
 
@@ -82,6 +94,9 @@ func (s *scope) completeProvenance(p *tlssecret.Provenance, leaf *x509.Certifica
 		p.HandledRenewRequest = cmp.Or(p.HandledRenewRequest, status.LastHandledRenewRequest)
 	}
 	p.IssuanceHash = cmp.Or(p.IssuanceHash, s.snapshot.IssuanceHash)
+	if p.IssuanceHash == s.snapshot.IssuanceHash && s.snapshot.RequestHash != "" {
+		p.RequestHash = s.snapshot.RequestHash // the same, as the spec spells it now
+	}
 	if p.IssuedAt.IsZero() {
 		p.IssuedAt = leaf.NotBefore
 	}

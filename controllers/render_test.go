@@ -240,7 +240,11 @@ func TestASecretWithoutAnnotationsThatHoldsSomethingElseIsNobodys(t *testing.T) 
 func TestAPairThatIsAdoptedWithItsOwnersConsentIsNotBoughtAgain(t *testing.T) {
 	g := NewWithT(t)
 	w := newWorld(t)
-	w.certificate("donor", func(c *v1alpha1.DeviceCertificate) { c.Spec.Secret.DeletionPolicy = v1alpha1.DeletionDelete })
+	cn := "gateway.example"
+	w.certificate("donor", func(c *v1alpha1.DeviceCertificate) {
+		c.Spec.Secret.DeletionPolicy = v1alpha1.DeletionDelete
+		c.Spec.CertificateAttributes = []v1alpha1.Attribute{{ID: attributeCommonName, Value: &cn}}
+	})
 	w.settle()
 	donated := w.secret("donor")
 	w.createSecret("gateway", nil, func(s *corev1.Secret) {
@@ -252,5 +256,6 @@ func TestAPairThatIsAdoptedWithItsOwnersConsentIsNotBoughtAgain(t *testing.T) {
 	w.pass(time.Minute)
 	g.Expect(w.shows("gateway", v1alpha1.ConditionReady)).To(Equal("True Stored"), w.message("gateway", v1alpha1.ConditionReady))
 	g.Expect(w.posts()).To(Equal(1), "the pair in it is taken over")
-	w.release(w.vendor.Ledger()[0].CertificateID) // its id is known to nobody
+	g.Expect(w.get("gateway").Status.CertificateID).To(Equal(w.vendor.Ledger()[0].CertificateID), "with the id the inventory knows it by")
+	g.Expect(w.secret("gateway").Annotations).To(HaveKeyWithValue(v1alpha1.AnnotationCertificateID, w.vendor.Ledger()[0].CertificateID))
 }

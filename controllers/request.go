@@ -16,6 +16,7 @@ import (
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/certs"
 	"github.com/devicecert/devicecert-operator/internal/plan"
+	"github.com/devicecert/devicecert-operator/internal/profile"
 	"github.com/devicecert/devicecert-operator/internal/trustmanager"
 )
 
@@ -33,12 +34,12 @@ func (r *DeviceCertificateReconciler) newAttempt(s *scope, p plan.Plan) *v1alpha
 		ID: uuid.NewString(), Kind: v1alpha1.AttemptEnroll, Reason: p.Reason, Generation: s.cert.Generation,
 		IssuerKind: s.issuer.ID.Kind, IssuerName: s.issuer.ID.Name, IssuerUID: string(s.issuer.UID),
 		Host: s.issuer.Host(), ProfileID: spec.EnrollmentProfileID,
-		CommonName: attributeValue(spec.CertificateAttributes, attributeCommonName),
-		DeviceID:   attributeValue(spec.DeviceAttributes, attributeDevice),
+		CommonName: attributeValue(s.asked.CertificateAttributes, attributeCommonName),
+		DeviceID:   attributeValue(s.asked.DeviceAttributes, attributeDevice),
 		KeyType:    spec.PrivateKey.KeyType, SecretName: s.layout.Name, IssuanceHash: s.snapshot.IssuanceHash,
 		StartedAt: metav1.NewTime(r.Clock.Now()),
 	}
-	if names := dnsNames(spec); len(names) > 0 {
+	if names := dnsNames(s.asked); len(names) > 0 {
 		a.SANDigest = certs.SANDigest(names)
 	}
 	if p.Action == plan.ActionRenew {
@@ -105,8 +106,8 @@ func keyRequest(s *scope, attemptID string) trustmanager.KeyRequest {
 	spec := &s.cert.Spec
 	q := trustmanager.KeyRequest{
 		ProfileID:                spec.EnrollmentProfileID,
-		CertificateAttributes:    wireAttributes(spec.CertificateAttributes),
-		DeviceAttributes:         wireAttributes(spec.DeviceAttributes),
+		CertificateAttributes:    wireAttributes(s.asked.CertificateAttributes, s.wants, profile.Certificate),
+		DeviceAttributes:         wireAttributes(s.asked.DeviceAttributes, s.wants, profile.Device),
 		KeyType:                  spec.PrivateKey.KeyType,
 		PrivateKeyFormat:         string(spec.PrivateKey.Format),
 		PrivateKeySyntax:         spec.PrivateKey.Syntax,
@@ -131,22 +132,10 @@ func transportPassword() string {
 	return rand.Text()[:20]
 }
 
-func wireAttributes(attributes []v1alpha1.Attribute) []trustmanager.Attribute {
-	wire := make([]trustmanager.Attribute, 0, len(attributes))
-	for _, a := range attributes {
-		w := trustmanager.Attribute{ID: a.ID, Values: a.Values}
-		if a.Value != nil {
-			w.Value, w.Values = *a.Value, nil
-		}
-		wire = append(wire, w)
-	}
-	return wire
-}
-
 // expectation is what the issued certificate is compared with.
 func expectation(s *scope, a *v1alpha1.Attempt) certs.Expectation {
 	want := certs.Expectation{
-		CommonName: a.CommonName, DeviceIdentifier: a.DeviceID, DNSNames: dnsNames(&s.cert.Spec),
+		CommonName: a.CommonName, DeviceIdentifier: a.DeviceID, DNSNames: dnsNames(s.asked),
 		KeyType: a.KeyType, PredecessorSerial: a.PredecessorSerial,
 	}
 	if b := s.cert.Spec.Renewal.RenewBefore; b != nil {

@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -178,10 +177,12 @@ func (s *sweep) spareStored(ctx context.Context, finding *plan.Finding, fleet []
 	if len(finding.Revoke)+len(finding.Report) == 0 {
 		return nil
 	}
-	name := attributeValue(finding.Certificate.Spec.CertificateAttributes, attributeCommonName)
+	namesake := func(c *v1alpha1.DeviceCertificate) bool {
+		return slices.ContainsFunc(slices.Concat(finding.Revoke, finding.Report), func(suspect plan.Suspect) bool { return asksFor(c, suspect.CommonName) })
+	}
 	held := newKin()
 	for _, c := range fleet {
-		if c.UID == finding.Certificate.UID || strings.EqualFold(attributeValue(c.Spec.CertificateAttributes, attributeCommonName), name) {
+		if c.UID == finding.Certificate.UID || namesake(c) {
 			if err := s.r.addSecretsOf(ctx, held, c); err != nil {
 				return err
 			}

@@ -124,7 +124,7 @@ func (r *DeviceCertificateReconciler) certificatesOfSecret(ctx context.Context, 
 	found := r.find(ctx, secret.GetNamespace(), client.MatchingFields{indexSecrets: secret.GetName()})
 	for i := range found {
 		if tlssecret.SecretName(&found[i]) != secret.GetName() {
-			r.memory.distrust(found[i].UID) // what was read from it may be of yesterday
+			r.memory.change(found[i].UID, func(m *recollection) { m.distrusted, m.repairs = true, 0 }) // what was read from it may be of yesterday
 		}
 	}
 	return requestsOf(found)

@@ -33,6 +33,8 @@ const (
 	AnnotationAttemptID = "devicecert.io/attempt-id"
 	// AnnotationIssuanceHash is the hash of what was bought.
 	AnnotationIssuanceHash = "devicecert.io/issuance-hash"
+	// AnnotationRequestHash is the hash of the request as the spec spells it, with attributes by name; absent where they stand by id.
+	AnnotationRequestHash = "devicecert.io/request-hash"
 	// AnnotationIssuer is the issuer it was bought through: "<kind>/<name>".
 	AnnotationIssuer = "devicecert.io/issuer"
 	// AnnotationHost is the vendor's host it was bought from.
@@ -51,6 +53,10 @@ const (
 	AnnotationSealedDigest = "devicecert.io/sealed-sha256"
 	// AnnotationHandledRenewRequest is the renew request that was handled when it was stored.
 	AnnotationHandledRenewRequest = "devicecert.io/handled-renew-request"
+	// AnnotationPublishedAt is when a profile's specification was published.
+	AnnotationPublishedAt = "devicecert.io/published-at"
+	// LabelProfile marks ConfigMaps that hold the specification of the enrollment profile it names.
+	LabelProfile = "devicecert.io/profile"
 	// LabelWatch marks Secrets that the operator watches by their metadata.
 	LabelWatch = "devicecert.io/watch"
 )
@@ -74,3 +80,6 @@ const (
 	KeyJKS          = "keystore.jks"
 	KeyJKSTrust     = "truststore.jks"
 )
+
+// KeySpecification is the key of a ConfigMap's data that holds the specification of an enrollment profile, in JSON.
+const KeySpecification = "specification.json"

@@ -25,6 +25,8 @@ const (
 	ConditionDiffersFromRequest = "DiffersFromRequest"
 	// ConditionOutputsIncomplete is True (abnormal-true) while an optional output could not be rendered; tls.crt and tls.key are not affected.
 	ConditionOutputsIncomplete = "OutputsIncomplete"
+	// ConditionProfilesUnpublished is True (abnormal-true) on an issuer while spec.publishProfiles is not carried out; buying is not affected.
+	ConditionProfilesUnpublished = "ProfilesUnpublished"
 )
 
 // Reasons of conditions and events. Those a user meets are explained in docs/troubleshooting.md.
@@ -57,6 +59,8 @@ const (
 	ReasonSecretBroken = "SecretBroken"
 	// ReasonSecretConflict: the Secret belongs to somebody else.
 	ReasonSecretConflict = "SecretConflict"
+	// ReasonSecretContested: others keep rewriting the Secret.
+	ReasonSecretContested = "SecretContested"
 	// ReasonSecretRefused: the API server refuses the Secret (quota, policy, RBAC, immutability, size).
 	ReasonSecretRefused = "SecretRefused"
 	// ReasonInvalidSpec: the spec cannot be carried out.
@@ -85,6 +89,8 @@ const (
 	ReasonProfileBlocked = "ProfileBlocked"
 	// ReasonSuspended: suspend is true.
 	ReasonSuspended = "Suspended"
+	// ReasonUnpublished: a profile's specification could not be read or written.
+	ReasonUnpublished = "Unpublished"
 	// ReasonConnected: an issuer's credential was accepted.
 	ReasonConnected = "Connected"
 	// ReasonCredentialMissing: a Secret or key an issuer or certificate names is not there.

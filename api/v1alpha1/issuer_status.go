@@ -37,6 +37,13 @@ type IssuerStatus struct {
 	// +kubebuilder:validation:Maximum=9007199254740991
 	// +optional
 	ClockSkewSeconds *int64 `json:"clockSkewSeconds,omitempty"`
+	// publishedProfiles are the enrollment profiles whose specification is published as a ConfigMap, at most 100.
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=64
+	// +optional
+	PublishedProfiles []string `json:"publishedProfiles,omitempty"`
 	// blockedProfiles are not bought from until somebody acts, at most 50.
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=50

@@ -25,4 +25,6 @@ const (
 	MaxSweeps = 100
 	// MaxBlockedProfiles bounds an issuer's status.blockedProfiles.
 	MaxBlockedProfiles = 50
+	// MaxPublishedProfiles bounds an issuer's status.publishedProfiles: those that spec.publishProfiles names, and those still to be removed.
+	MaxPublishedProfiles = 100
 )

@@ -685,6 +685,11 @@ func (in *IssuerStatus) DeepCopyInto(out *IssuerStatus) {
 		*out = new(int64)
 		**out = **in
 	}
+	if in.PublishedProfiles != nil {
+		in, out := &in.PublishedProfiles, &out.PublishedProfiles
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.BlockedProfiles != nil {
 		in, out := &in.BlockedProfiles, &out.BlockedProfiles
 		*out = make([]BlockedProfile, len(*in))

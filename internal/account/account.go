@@ -4,6 +4,7 @@
 package account
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -29,6 +30,9 @@ type account struct {
 	allowance int
 	// skewTold: the issuer controller knows that the clocks are too far apart.
 	skewTold bool
+	// specifications are those of the profiles that were bought from; canSpecify whether the credential may read them.
+	specifications map[string]*specification
+	canSpecify     v1alpha1.CapabilityState
 	// inFlight counts leases, calls the requests under way that buy nothing, granted the waiters with a grant.
 	inFlight, calls, granted int
 }
@@ -105,6 +109,7 @@ func (a *account) state(now time.Time) State {
 		RequestTimeout: c.timeout(), InventoryLag: c.inventoryLag(),
 		InFlight: a.inFlight + a.calls, Waiting: a.waiting(), CircuitOpen: a.circuit.open,
 	}
+	s.CanSpecify = cmp.Or(a.canSpecify, c.CanSpecify, v1alpha1.CapabilityUnknown)
 	s.Skew, s.SkewKnown = a.skew()
 	s.Reason, s.Message, s.RetryAt = a.trouble()
 	s.Ready = s.Reason == "" || c.Ready && a.client != nil && !a.skewed() && a.circuit.halfOpen(now)

@@ -23,7 +23,12 @@ type queuedCall struct {
 // Call runs one request that buys nothing, such as a search or a revocation, as soon as there is a token and a slot for it. It goes
 // also while the issuer is suspended, its circuit open or a profile blocked, and what becomes of it tells whether the issuer can be
 // used. f must make exactly one request. The error is f's, ctx's, or ErrNotConnected.
-func (r *Registry) Call(ctx context.Context, id ID, f func(context.Context, *trustmanager.Client) error) (err error) {
+func (r *Registry) Call(ctx context.Context, id ID, f func(context.Context, *trustmanager.Client) error) error {
+	return r.call(ctx, id, verdictOf, f)
+}
+
+// call is Call with another reading of what the outcome says about the connection.
+func (r *Registry) call(ctx context.Context, id ID, judge func(error) verdict, f func(context.Context, *trustmanager.Client) error) (err error) {
 	a, g, err := r.queueCall(ctx, id)
 	if err != nil {
 		return err
@@ -35,7 +40,7 @@ func (r *Registry) Call(ctx context.Context, id ID, f func(context.Context, *tru
 		return fmt.Errorf("%s: %w", id, ErrNotConnected)
 	}
 	err = f(ctx, client)
-	outcome = verdictOf(err)
+	outcome = judge(err)
 	return err
 }
 

@@ -57,8 +57,8 @@ type Connection struct {
 	// Ready: the credential was accepted, or cannot be tried. Reason and Message say why not.
 	Ready           bool
 	Reason, Message string
-	// CanEnroll, CanSearch and CanRevoke are what the credential was seen to be able to do, in other processes too.
-	CanEnroll, CanSearch, CanRevoke v1alpha1.CapabilityState
+	// CanEnroll, CanSearch, CanRevoke and CanSpecify are what the credential was seen to be able to do, in other processes too.
+	CanEnroll, CanSearch, CanRevoke, CanSpecify v1alpha1.CapabilityState
 	// Blocked are the profiles that were blocked when this process started. Only the first Update of an issuer looks at them.
 	Blocked []v1alpha1.BlockedProfile
 }
@@ -118,6 +118,7 @@ func (r *Registry) replaceClient(a *account, client *trustmanager.Client) {
 	a.epoch++
 	a.circuit = circuit{}
 	a.allowance = 0
+	a.canSpecify = ""
 	a.lanes.disprove()
 }
 

@@ -127,6 +127,8 @@ type State struct {
 	CanEnroll v1alpha1.CapabilityState
 	CanSearch bool
 	CanRevoke bool
+	// CanSpecify: the credential may read enrollment specifications.
+	CanSpecify v1alpha1.CapabilityState
 	// RequestTimeout is the deadline of one request.
 	RequestTimeout time.Duration
 	// InventoryLag is how long the vendor's inventory may take to show a new certificate.

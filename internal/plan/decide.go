@@ -276,8 +276,11 @@ func render(s *Snapshot) (Plan, bool) {
 	if held(s).IssuanceHash == "" && !known {
 		return Plan{}, false
 	}
-	if s.Secret.State == SecretOurs && s.Secret.Broken == "" && s.Secret.InSync && s.Secret.IssuanceHash != "" {
+	if s.Secret.State == SecretOurs && s.Secret.Broken == "" && s.Secret.InSync && s.Secret.IssuanceHash != "" && !respelt(s, s.Secret) {
 		return Plan{}, false
+	}
+	if s.Secret.Contested != "" {
+		return Plan{Action: ActionBlock, Reason: v1alpha1.ReasonSecretContested, Message: s.Secret.Contested, Due: earliest(lookAgain(s), s.Secret.ContestedUntil)}, true
 	}
 	if s.Secret.Refused != "" {
 		return Plan{Action: ActionBlock, Reason: v1alpha1.ReasonSecretRefused, Message: s.Secret.Refused, Due: earliest(lookAgain(s), s.Now.Add(reread))}, true
@@ -311,9 +314,20 @@ func revokeWanted(s *Snapshot, stored Secret) bool {
 	return ok && certs.SameSerial(request.Serial, stored.Serial)
 }
 
+// answers tells whether the stored certificate is what the spec asks for: the same under ids or, whatever the profile makes of the names
+// today, the very request it was bought with.
+func answers(s *Snapshot, stored Secret) bool {
+	return stored.IssuanceHash == s.IssuanceHash || stored.IssuanceHash == s.RequestHash || stored.RequestHash != "" && stored.RequestHash == s.RequestHash
+}
+
+// respelt tells whether the spec asks for what is stored in other words, which are to be noted: nobody then has to ask for their meaning again.
+func respelt(s *Snapshot, stored Secret) bool {
+	return stored.IssuanceHash == s.IssuanceHash && s.RequestHash != s.IssuanceHash && stored.RequestHash != s.RequestHash
+}
+
 // outOfDate tells whether the spec asks for another certificate. A hash of another version says nothing and never issues.
 func outOfDate(s *Snapshot, stored Secret) bool {
-	return s.IssuanceHash != "" && stored.IssuanceHash != s.IssuanceHash && sameHashVersion(stored.IssuanceHash, s.IssuanceHash)
+	return s.IssuanceHash != "" && !answers(s, stored) && sameHashVersion(stored.IssuanceHash, s.IssuanceHash)
 }
 
 // lookAgain is the next instant at which time alone changes what is to be done.

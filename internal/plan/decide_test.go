@@ -158,6 +158,19 @@ func TestWhatDoesNotCostACertificate(t *testing.T) {
 			action: ActionRender, reason: v1alpha1.ReasonRendering, after: untilRenewal(stored()),
 		},
 		{
+			name: "the very request it was bought with, whatever its names mean today", snapshot: stored(askedByName, func(s *Snapshot) { s.Secret.IssuanceHash = "v1:ids of then" }),
+			action: ActionNone, reason: v1alpha1.ReasonStored, after: untilRenewal(stored()),
+		},
+		{
+			name: "a word that was bought as an id and is known as a name by now", snapshot: stored(func(s *Snapshot) { s.Secret.IssuanceHash, s.RequestHash = "v1:as spelt", "v1:as spelt" }),
+			action: ActionNone, reason: v1alpha1.ReasonStored, after: untilRenewal(stored()),
+		},
+		{
+			name: "the same in other words, which are noted", snapshot: stored(func(s *Snapshot) { s.RequestHash = "v1:other words" }),
+			action: ActionRender, reason: v1alpha1.ReasonRendering, after: untilRenewal(stored()),
+		},
+		{name: "noted words", snapshot: stored(askedByName), action: ActionNone, reason: v1alpha1.ReasonStored, after: untilRenewal(stored())},
+		{
 			name: "an issuer that is gone", snapshot: stored(issuerMissing, func(s *Snapshot) { s.IssuanceHash = "" }),
 			action: ActionNone, reason: v1alpha1.ReasonStored, after: untilRenewal(stored()),
 		},

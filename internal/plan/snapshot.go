@@ -23,8 +23,9 @@ type Snapshot struct {
 	Previous Secret
 	// Issuer is what spec.issuerRef names.
 	Issuer Issuer
-	// IssuanceHash is the hash of what the spec asks for; empty while the issuer is not known.
-	IssuanceHash string
+	// IssuanceHash is the hash of what the spec asks for, with attributes under their ids as far as those are known; empty while the
+	// issuer is not known. RequestHash is the hash of the same as the spec spells it.
+	IssuanceHash, RequestHash string
 	// Problem is what keeps the spec from being bought or rendered, found by reading what it refers to; nil when nothing does.
 	Problem *Problem
 	// InFlight: a goroutine of this process works on this object's attempt.
@@ -56,6 +57,9 @@ type Secret struct {
 	Owner string
 	// Refused says why the Secret could not be written although it is ours, such as being immutable; empty when nothing is known.
 	Refused string
+	// Contested says that others keep rewriting the Secret, so that it is left as it is until ContestedUntil; empty when nobody does.
+	Contested      string
+	ContestedUntil time.Time
 	// Broken says why key and certificate cannot be used; empty when they are whole and match.
 	Broken string
 	// InSync: labels, annotations and every key are what the spec asks to be rendered.
@@ -64,7 +68,9 @@ type Secret struct {
 	NotBefore, NotAfter, IssuedAt time.Time
 	Serial, CertificateID         string
 	AttemptID, IssuanceHash       string
-	HandledRenewRequest           string
+	// RequestHash is the hash of the request as the spec spelt it; empty where that was by ids.
+	RequestHash         string
+	HandledRenewRequest string
 	// Unproven: nothing shows that the certificate is ours to renew, neither the private key beside it nor what was received from the
 	// vendor.
 	Unproven bool

@@ -39,8 +39,10 @@ type Provenance struct {
 	CertificateName, CertificateUID string
 	CertificateID, RequestID        string
 	AttemptID, IssuanceHash         string
-	IssuedAt                        time.Time
-	HandledRenewRequest             string
+	// RequestHash is the hash of the request as the spec spelt it; written only where it is another than IssuanceHash.
+	RequestHash         string
+	IssuedAt            time.Time
+	HandledRenewRequest string
 	// Issuer, as "<kind>/<name>", Host and ProfileID say where it was bought.
 	Issuer, Host, ProfileID string
 }
@@ -132,6 +134,9 @@ func (p Provenance) annotations() map[string]string {
 		v1alpha1.AnnotationHost:                p.Host,
 		v1alpha1.AnnotationProfile:             p.ProfileID,
 	}
+	if p.RequestHash != p.IssuanceHash {
+		a[v1alpha1.AnnotationRequestHash] = p.RequestHash
+	}
 	maps.DeleteFunc(a, func(_, v string) bool { return v == "" })
 	return a
 }
@@ -144,7 +149,8 @@ func provenanceOf(s *corev1.Secret) Provenance {
 		CertificateName: a[v1alpha1.AnnotationCertificateName], CertificateUID: a[v1alpha1.AnnotationCertificateUID],
 		CertificateID: a[v1alpha1.AnnotationCertificateID], RequestID: a[v1alpha1.AnnotationRequestID],
 		AttemptID: a[v1alpha1.AnnotationAttemptID], IssuanceHash: a[v1alpha1.AnnotationIssuanceHash],
-		IssuedAt: issuedAt, HandledRenewRequest: a[v1alpha1.AnnotationHandledRenewRequest],
+		RequestHash: a[v1alpha1.AnnotationRequestHash],
+		IssuedAt:    issuedAt, HandledRenewRequest: a[v1alpha1.AnnotationHandledRenewRequest],
 		Issuer: a[v1alpha1.AnnotationIssuer], Host: a[v1alpha1.AnnotationHost], ProfileID: a[v1alpha1.AnnotationProfile],
 	}
 }

@@ -90,7 +90,8 @@ func serve(t *testing.T, port, name string, args ...string) *server {
 	t.Cleanup(func() {
 		_ = s.command.Process.Signal(syscall.SIGTERM)
 		select {
-		case <-ended:
+		case err := <-ended:
+			t.Logf("%s ended: %v", name, err)
 		case <-time.After(patience):
 			_ = s.command.Process.Kill()
 		}

@@ -688,6 +688,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: orphans
       type:
         namedType: com.github.devicecert.devicecert-operator.api.v1alpha1.OrphanCount
+    - name: publishedProfiles
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
     - name: sweeps
       type:
         list:

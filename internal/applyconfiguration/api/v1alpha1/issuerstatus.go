@@ -27,6 +27,8 @@ type IssuerStatusApplyConfiguration struct {
 	CredentialExpiresAt *metav1.Time `json:"credentialExpiresAt,omitempty"`
 	// clockSkewSeconds is the vendor's clock minus the operator's, in whole seconds, when it was last above a minute.
 	ClockSkewSeconds *int64 `json:"clockSkewSeconds,omitempty"`
+	// publishedProfiles are the enrollment profiles whose specification is published as a ConfigMap, at most 100.
+	PublishedProfiles []string `json:"publishedProfiles,omitempty"`
 	// blockedProfiles are not bought from until somebody acts, at most 50.
 	BlockedProfiles []BlockedProfileApplyConfiguration `json:"blockedProfiles,omitempty"`
 	// sweeps say, for each enrollment profile in use, when the vendor's inventory was last compared with the cluster and when it is next; at most
@@ -92,6 +94,16 @@ func (b *IssuerStatusApplyConfiguration) WithCredentialExpiresAt(value metav1.Ti
 // If called multiple times, the ClockSkewSeconds field is set to the value of the last call.
 func (b *IssuerStatusApplyConfiguration) WithClockSkewSeconds(value int64) *IssuerStatusApplyConfiguration {
 	b.ClockSkewSeconds = &value
+	return b
+}
+
+// WithPublishedProfiles adds the given value to the PublishedProfiles field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the PublishedProfiles field.
+func (b *IssuerStatusApplyConfiguration) WithPublishedProfiles(values ...string) *IssuerStatusApplyConfiguration {
+	for i := range values {
+		b.PublishedProfiles = append(b.PublishedProfiles, values[i])
+	}
 	return b
 }
 
