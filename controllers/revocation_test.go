@@ -9,6 +9,7 @@ import (
 
 	. "github.com/onsi/gomega"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/account"
@@ -240,4 +241,22 @@ func TestAnInventoryThatIsDownForHoursKeepsTheAttemptOpen(t *testing.T) {
 	w.pass(time.Hour)
 	g.Expect(w.get("gateway").Status.Orphans).To(ConsistOf(HaveField("CertificateID", w.vendor.Ledger()[0].CertificateID)))
 	g.Expect(w.shows("gateway", v1alpha1.ConditionReady)).To(Equal("True Stored"))
+}
+
+func TestAPredecessorIsRevokedAlsoWhenItsIssuerIsConnectedAfterTheStart(t *testing.T) {
+	g := NewWithT(t)
+	w := newWorld(t)
+	w.certificate("gateway", supersededRevoked(0))
+	w.settle()
+	w.api.on(apiRule{step: stepReport, times: 1, act: w.api.endAfter}) // replaced, and nothing revoked yet
+	w.edit("gateway", func(c *v1alpha1.DeviceCertificate) { c.Spec.PrivateKey.KeyType = "p_384" })
+	w.settle()
+	w.operator = w.newOperator()
+	w.due = make(map[types.NamespacedName]time.Time)
+	w.wakeAll()
+	w.settle()
+	g.Expect(w.statuses()).To(Equal([]string{"ISSUED", "ISSUED"}))
+	w.must(w.accounts.Update(w.issuer, w.connection))
+	w.pass(10 * time.Minute)
+	g.Expect(w.statuses()).To(Equal([]string{"REVOKED", "ISSUED"}))
 }

@@ -172,6 +172,22 @@ func TestASecretSomebodyElseMadeMeanwhileIsLeftAloneAndTheCertificateRevoked(t *
 	g.Expect(w.shows("gateway", v1alpha1.ConditionReady)).To(Equal("False SecretConflict"))
 }
 
+func TestAPairSomebodyElseMadeMeanwhileIsNotOverwritten(t *testing.T) {
+	g := NewWithT(t)
+	w := newWorld(t)
+	theirs := map[string]string{v1alpha1.KeyCertificate: "their certificate", v1alpha1.KeyPrivateKey: "their key"}
+	w.api.on(apiRule{step: stepStore, times: 1, act: func(c apiCall) error {
+		w.createSecret("gateway", theirs, func(s *corev1.Secret) { s.Type = corev1.SecretTypeTLS }) // which an apply by force would take over
+		return c.forward()
+	}})
+	w.certificate("gateway")
+	w.settle()
+	w.pass(time.Minute)
+	g.Expect(w.secret("gateway").Data).To(HaveKeyWithValue(v1alpha1.KeyPrivateKey, []byte("their key")))
+	g.Expect(w.statuses()).To(Equal([]string{"REVOKED"}))
+	g.Expect(w.posts()).To(Equal(1))
+}
+
 func TestAWebhookThatStripsTheKeyIsNoticed(t *testing.T) {
 	g := NewWithT(t)
 	w := newWorld(t)

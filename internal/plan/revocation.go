@@ -76,9 +76,10 @@ func gracePeriod(policy v1alpha1.RevocationPolicy) time.Duration {
 
 func revocation(s *Snapshot) (Plan, bool) {
 	due, _ := DueRevocations(s)
-	if len(due) == 0 || !s.Issuer.Known {
+	if len(due) == 0 {
 		return Plan{}, false
 	}
+	// Also while the issuer is being connected: nothing else would look again when it is. Trying early costs a read.
 	return Plan{Action: ActionRevoke, Reason: v1alpha1.ReasonStored, Message: "a replaced certificate is being revoked", Due: lookAgain(s)}, true
 }
 

@@ -42,7 +42,7 @@ func TestAPredecessorIsRevokedAfterItsGrace(t *testing.T) {
 		row(idle, "refused before: a person decides", superseded(25*time.Hour), revokeSuperseded, predecessor(func(c *v1alpha1.SupersededCertificate) { c.RevocationFailure = "not allowed" })),
 		row(revoke, "refused before, and a person asks to try again", superseded(25*time.Hour), revokeSuperseded, annotated(v1alpha1.AnnotationRetryRequestedAt, now.Format(time.RFC3339)),
 			predecessor(func(c *v1alpha1.SupersededCertificate) { c.RevocationFailure = "not allowed" })),
-		row(idle, "the issuer is not known yet", superseded(25*time.Hour), revokeSuperseded, issuerUnknown),
+		row(revoke, "the issuer is not connected yet: nothing else would look again when it is", superseded(25*time.Hour), revokeSuperseded, issuerUnknown),
 		row(suspendedRow, "suspended", superseded(25*time.Hour), revokeSuperseded, suspendedByUser),
 	})
 }

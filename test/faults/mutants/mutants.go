@@ -132,7 +132,7 @@ func afterTheAnswer() []mutant {
 		}, in(steps, "^TestARenewalIsOneWriteAndLosesNothing$")},
 		{"store-without-fence", "a Secret that somebody else made meanwhile is overwritten", []edit{
 			{"controllers/store.go", "	fence(ac, target.uid, target.resourceVersion)\n", ""},
-		}, in(steps, "^TestASecretSomebodyElseMadeMeanwhileIsLeftAloneAndTheCertificateRevoked$")},
+		}, in(steps, "^TestAPairSomebodyElseMadeMeanwhileIsNotOverwritten$")},
 		{"panicky-store", "the first refusal loses the key", []edit{
 			{"controllers/store.go", "if namespaceTerminating(err) ||", "if true || namespaceTerminating(err) ||"},
 		}, in(steps, "^(TestAStoreThatFailsIsRepeatedUntilTheKeyLands|TestARefusalThatIsMendedInTimeCostsNothing)$")},
@@ -160,9 +160,9 @@ func lostAnswers() []mutant {
 		{"no-revocation-of-orphans", "a lost key's certificate stays valid", []edit{
 			{"controllers/resolve.go", "for _, c := range verdict.Revoke {", "for _, c := range verdict.Revoke[:0] {"},
 		}, in(steps, crashes)},
-		{"no-look-at-the-secret", "a certificate that was stored after all is bought again", []edit{
+		{"no-look-at-the-secret", "what was stored after all is taken for lost, and what it replaced is forgotten", []edit{
 			{"controllers/resolve.go", "if err != nil || live.AttemptID != q.attempt.ID || !live.Usable() {", "if true || live.Usable() {"},
-		}, in(steps, crashes)},
+		}, in(steps, "^TestAProcessThatEndsDuringARenewalNeverHarmsWhatIsStored$")},
 		{"revocation-without-proof", "somebody else's certificate is revoked", []edit{
 			{"internal/plan/verdict.go", "if policy == v1alpha1.OrphansRevoke && agreeing == 1 && len(v.Revoke) == 0 {", "if agreeing >= 1 {"},
 		}, in(decisions, "^TestOnlyProvenOrphansAreRevoked$")},
@@ -189,6 +189,9 @@ func endings() []mutant {
 		{"no-revocation-on-delete", "the policy is not carried out", []edit{
 			{"controllers/finalize.go", "if s.cert.Spec.Revocation.OnDelete == v1alpha1.RevocationRevoke {", "if s.cert.Spec.Revocation.OnDelete == \"\" {"},
 		}, in(steps, "^TestADeletedCertificateIsRevokedIfThatIsAskedFor$")},
+		{"revocation-forgotten-at-the-start", "a predecessor whose issuer is connected late stays valid", []edit{
+			{"internal/plan/revocation.go", "	if len(due) == 0 {\n		return Plan{}, false\n", "	if len(due) == 0 || !s.Issuer.Known {\n		return Plan{}, false\n"},
+		}, in(steps, "^TestAPredecessorIsRevokedAlsoWhenItsIssuerIsConnectedAfterTheStart$")},
 		{"deletes-any-secret", "a deletion takes somebody else's Secret along", []edit{
 			{"controllers/finalize.go", "if secret.Annotations[v1alpha1.AnnotationCertificateName] != s.cert.Name || secret.Annotations[v1alpha1.AnnotationCertificateUID] != string(s.cert.UID) {", "if false {"},
 		}, in(steps, "^TestDeletionLeavesASecretThatIsNotItsOwn$")},
