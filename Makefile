@@ -66,8 +66,13 @@ e2e: prerequisites build controlplane ## Run only the tests of whole processes
 faults: build controlplane ## Break every step of the protocol once; table in bin/faults/result.json
 	go test ./test/faults -count=1 -timeout=60m -faults.full -faults.result=$(CURDIR)/bin/faults/result.json
 
+.PHONY: faults-pairs
+faults-pairs: build controlplane ## Kill the manager at every ordered pair of steps of creating and renewing
+	go test ./test/faults -count=1 -timeout=90m -run=TestWhateverBreaks -faults.pairs
+	go test ./controllers -count=1 -timeout=30m -run=TestTwoCrashesInARow -controllers.pairs
+
 .PHONY: mutants
-mutants: build controlplane ## Take one safeguard out at a time and expect the fault tests to fail
+mutants: build controlplane ## Take one safeguard out at a time and expect a test to fail
 	go run ./test/faults/mutants
 
 .PHONY: watcher

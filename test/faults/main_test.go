@@ -41,7 +41,7 @@ var (
 	result  = flag.String("faults.result", "", "write the table as JSON to this file")
 	overlay = flag.String("faults.overlay", "", "build the manager with this overlay, as go build knows it: for test/faults/mutants")
 	// lanes is how many cases run at a time. They wait more than they work.
-	lanes = flag.String("faults.lanes", "8", "cases that run side by side")
+	lanes = flag.String("faults.lanes", "14", "cases that run side by side")
 )
 
 // shared is what all cases use. It is not changed once they run.
