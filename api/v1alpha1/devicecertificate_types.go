@@ -78,8 +78,8 @@ type DeviceCertificateSpec struct {
 	// +optional
 	CertificateAttributes []Attribute `json:"certificateAttributes,omitempty"`
 	// deviceAttributes are the values the profile wants in the vendor's device record, such as DEVICE_IDENTIFIER: at most 50, each id once.
-	// An id is the attribute's id, as the profile's enrollment specification lists it, not its name.
-	// Default: none. Changing them costs a certificate.
+	// An id is the attribute's id, or its name as the profile's enrollment specification spells it, if that is unique; so it is with
+	// certificateAttributes. Spelling one otherwise costs nothing. Default: none. Changing them costs a certificate.
 	// +listType=map
 	// +listMapKey=id
 	// +kubebuilder:validation:MinItems=1
@@ -138,7 +138,7 @@ const (
 //
 // +kubebuilder:validation:XValidation:rule="has(self.value) != has(self.values)",message="set exactly one of value and values"
 type Attribute struct {
-	// id of the attribute in the vendor's words, such as subject.common_name; at most 128 characters, without control characters.
+	// id of the attribute in the vendor's words, such as subject.common_name, or its name; at most 128 characters, without control characters.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:XValidation:rule="!self.matches('[\\\\pC\\u2028\\u2029]|^ | $')",message="id must not contain control or invisible characters, nor begin or end with a space: copy it from the profile's enrollment specification"

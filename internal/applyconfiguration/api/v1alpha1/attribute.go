@@ -10,7 +10,7 @@ package v1alpha1
 //
 // Attribute is one value, or a list of values, under an id of the vendor's. Exactly one of value and values is set.
 type AttributeApplyConfiguration struct {
-	// id of the attribute in the vendor's words, such as subject.common_name; at most 128 characters, without control characters.
+	// id of the attribute in the vendor's words, such as subject.common_name, or its name; at most 128 characters, without control characters.
 	ID *string `json:"id,omitempty"`
 	// value is the attribute's single value: 1 to 1024 characters, without control characters. Leave the whole attribute out to send nothing.
 	Value *string `json:"value,omitempty"`

@@ -20,8 +20,8 @@ type DeviceCertificateSpecApplyConfiguration struct {
 	// at most 50, each id once. Which are mandatory, the profile decides. Default: none. Changing them costs a certificate.
 	CertificateAttributes []AttributeApplyConfiguration `json:"certificateAttributes,omitempty"`
 	// deviceAttributes are the values the profile wants in the vendor's device record, such as DEVICE_IDENTIFIER: at most 50, each id once.
-	// An id is the attribute's id, as the profile's enrollment specification lists it, not its name.
-	// Default: none. Changing them costs a certificate.
+	// An id is the attribute's id, or its name as the profile's enrollment specification spells it, if that is unique; so it is with
+	// certificateAttributes. Spelling one otherwise costs nothing. Default: none. Changing them costs a certificate.
 	DeviceAttributes []AttributeApplyConfiguration `json:"deviceAttributes,omitempty"`
 	// privateKey says which key the vendor makes and how it travels. Default: the profile's key type, format pem, delivered decrypted.
 	PrivateKey *PrivateKeyApplyConfiguration `json:"privateKey,omitempty"`
