@@ -38,13 +38,9 @@ func TestEveryFaultOfTheTableHasAProofThatExists(t *testing.T) {
 	}
 }
 
-func TestTheTestsThatTheDocumentationNamesExist(t *testing.T) {
+func TestTheTestsThatStandForThePromisesExist(t *testing.T) {
 	sources := testSources(t)
-	pages, err := fs.Glob(os.DirFS(root), "docs/*.md")
-	if err != nil || len(pages) == 0 {
-		t.Fatalf("no pages: %v", err)
-	}
-	for _, page := range pages {
+	for _, page := range []string{"docs/reliability.md", "docs/retries.md", "docs/issuing-protocol.md"} {
 		for _, m := range regexp.MustCompile("`(Test[A-Z][A-Za-z0-9]+)`").FindAllStringSubmatch(read(t, page), -1) {
 			if !strings.Contains(sources, "func "+m[1]+"(") {
 				t.Errorf("%s names %s, which does not exist", page, m[1])
