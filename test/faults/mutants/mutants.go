@@ -81,8 +81,8 @@ func beforeTheRequest() []mutant {
 			{"internal/plan/hash.go", "KeyType: spec.PrivateKey.KeyType,\n", "KeyType: spec.PrivateKey.KeyType + spec.Secret.Labels[\"team\"],\n"},
 		}, in(steps, "^TestOnlyWhatIsBoughtCostsACertificate$")},
 		{"buys-for-a-new-hash", "an upgrade buys the whole fleet again", []edit{
-			{"internal/plan/decide.go", "return s.IssuanceHash != \"\" && stored.IssuanceHash != s.IssuanceHash && sameHashVersion(stored.IssuanceHash, s.IssuanceHash)",
-				"return s.IssuanceHash != \"\" && stored.IssuanceHash != s.IssuanceHash"},
+			{"internal/plan/decide.go", "return s.IssuanceHash != \"\" && !answers(s, stored) && sameHashVersion(stored.IssuanceHash, s.IssuanceHash)",
+				"return s.IssuanceHash != \"\" && !answers(s, stored)"},
 		}, in(decisions, "^(TestWhatDoesNotCostACertificate|TestWhenACertificateIsEnrolled)$")},
 		{"no-replacement-wait", "a Secret deleted in a loop costs without end", []edit{
 			{"internal/plan/gates.go", "if !s.Now.Before(until) || until.Sub(s.Now) > maxReplacementWait {", "if true {"},
@@ -187,7 +187,7 @@ func endings() []mutant {
 			{"controllers/finalize.go", "if apierrors.IsNotFound(err) || err == nil && live.UID != s.cert.UID {", "if apierrors.IsNotFound(err) {"},
 		}, rows("W4")},
 		{"no-revocation-on-delete", "the policy is not carried out", []edit{
-			{"controllers/finalize.go", "if s.cert.Spec.Revocation.OnDelete == v1alpha1.RevocationRevoke {", "if s.cert.Spec.Revocation.OnDelete == \"\" {"},
+			{"controllers/finalize.go", "all := s.cert.Spec.Revocation.OnDelete == v1alpha1.RevocationRevoke", "all := s.cert.Spec.Revocation.OnDelete == \"\""},
 		}, in(steps, "^TestADeletedCertificateIsRevokedIfThatIsAskedFor$")},
 		{"revocation-forgotten-at-the-start", "a predecessor whose issuer is connected late stays valid", []edit{
 			{"internal/plan/revocation.go", "	if len(due) == 0 {\n		return Plan{}, false\n", "	if len(due) == 0 || !s.Issuer.Known {\n		return Plan{}, false\n"},
