@@ -14,24 +14,21 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/go-logr/logr"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/testkit/controlplane"
+	"github.com/devicecert/devicecert-operator/internal/testkit/installation"
 )
 
 const (
 	// operatorNamespace and operatorAccount are what config/default installs.
-	operatorNamespace = "devicecert-system"
-	operatorAccount   = "devicecert-controller-manager"
+	operatorNamespace = installation.Namespace
+	operatorAccount   = installation.Account
 	operatorUser      = "system:serviceaccount:" + operatorNamespace + ":" + operatorAccount
 
 	// sideBySide is how many tests run at a time. They wait more than they work.
@@ -79,34 +76,16 @@ func prepare(dir string) error {
 		return err
 	}
 	env.manager, env.simulator = filepath.Join(dir, "manager"), filepath.Join(dir, "simulator")
-	for _, program := range []string{env.manager, env.simulator} {
-		if err := run("go", "build", "-o", program, "../../cmd/"+filepath.Base(program)); err != nil {
-			return err
-		}
+	const root = "../.."
+	if err := installation.Build(context.Background(), root, dir, "", "manager", "simulator"); err != nil {
+		return err
 	}
-	var err error
-	env.controlPlane, err = controlplane.Start(context.Background(), controlplane.Options{
-		CRDPaths: []string{"../../config/crd/bases"}, ControllerManager: true, Audit: true,
-	})
+	installed, err := installation.Start(context.Background(), root, true)
 	if err != nil {
 		return err
 	}
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			return err
-		}
-	}
-	if env.admin, err = client.NewWithWatch(env.controlPlane.Config(), client.Options{Scheme: scheme}); err != nil {
-		return err
-	}
-	// The Deployment comes along; without a kubelet it starts nothing.
-	kubectl, kubeconfig := env.controlPlane.Kubectl(), "--kubeconfig="+env.controlPlane.Kubeconfig()
-	if err := run(kubectl, kubeconfig, "apply", "--server-side", "-k", "../../config/default"); err != nil {
-		return err
-	}
-	env.operatorKubeconfig, err = env.controlPlane.ServiceAccountKubeconfig(context.Background(), operatorNamespace, operatorAccount)
-	return err
+	env.controlPlane, env.admin, env.operatorKubeconfig = installed.ControlPlane, installed.Admin, installed.OperatorKubeconfig
+	return nil
 }
 
 func stop() int {
@@ -118,11 +97,4 @@ func stop() int {
 		return 1
 	}
 	return 0
-}
-
-func run(name string, args ...string) error {
-	if output, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("%s %v: %w\n%s", name, args, err, output)
-	}
-	return nil
 }
