@@ -133,19 +133,25 @@ func (r *DeviceCertificateReconciler) addWatchedSecrets(ctx context.Context, k *
 	return nil
 }
 
+// addStatus adds everything that a status accounts for.
 func (k *kin) addStatus(status *v1alpha1.DeviceCertificateStatus) {
+	k.addHeld(status)
+	for _, o := range status.Orphans {
+		k.add(o.CertificateID, o.SerialNumber)
+	}
+	for _, id := range status.AcknowledgedOrphans {
+		k.ids[id] = struct{}{}
+	}
+}
+
+// addHeld adds what is or was in a Secret.
+func (k *kin) addHeld(status *v1alpha1.DeviceCertificateStatus) {
 	k.add(status.CertificateID, status.SerialNumber)
 	if status.Issued != nil {
 		k.add(status.Issued.CertificateID, status.Issued.SerialNumber)
 	}
 	for _, s := range status.Superseded {
 		k.add(s.CertificateID, s.SerialNumber)
-	}
-	for _, o := range status.Orphans {
-		k.add(o.CertificateID, o.SerialNumber)
-	}
-	for _, id := range status.AcknowledgedOrphans {
-		k.ids[id] = struct{}{}
 	}
 }
 

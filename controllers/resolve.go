@@ -38,7 +38,7 @@ type resolution struct {
 	orphans []v1alpha1.Orphan
 	// nothingNew: the vendor answered with a certificate that was there before.
 	nothingNew bool
-	// found: the inventory showed what the attempt has bought. Otherwise the sweep goes on looking for it.
+	// found: the inventory showed what the attempt has bought, proven. Otherwise the sweep goes on looking for it.
 	found bool
 }
 
@@ -198,7 +198,7 @@ func (q *resolution) search(ctx context.Context, id account.ID, state account.St
 		policy = v1alpha1.OrphansReport // another object's answer may be on its way: nothing found is surely ours
 	}
 	verdict := plan.Judge(q.attempt, q.deadline(state), policy, kin.candidates(q.attempt, records))
-	q.found = len(verdict.Revoke)+len(verdict.Report) > 0
+	q.found = len(verdict.Revoke) > 0 // what is reported may be another's, and the attempt's own show up later
 	if len(verdict.Revoke) == 1 && state.CanRevoke {
 		if err := q.condemn(ctx, verdict.Revoke[0]); err != nil {
 			return err

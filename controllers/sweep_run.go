@@ -15,6 +15,7 @@ import (
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/account"
 	"github.com/devicecert/devicecert-operator/internal/plan"
+	"github.com/devicecert/devicecert-operator/internal/tlssecret"
 	"github.com/devicecert/devicecert-operator/internal/trustmanager"
 )
 
@@ -60,22 +61,25 @@ func (s *sweep) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	known := newKin()
+	known, held := newKin(), newKin()
 	found := plan.Inventory{
 		Now: s.r.Clock.Now(), Host: s.issuer.Host(), ProfileID: s.profileID, Policy: s.issuer.Spec.Orphans.Policy, Strays: strays,
 		Fleet: belonging(everyone, func(c *v1alpha1.DeviceCertificate) bool { return !s.elsewhere(c) }),
 	}
 	for i := range everyone {
 		known.addStatus(&everyone[i].Status)
+		held.addHeld(&everyone[i].Status)
 		if attempt := everyone[i].Status.Attempt; attempt != nil {
 			found.Attempts = append(found.Attempts, attempt)
 		}
 	}
-	if err := s.r.addWatchedSecrets(ctx, known); err != nil {
+	if err := s.r.addWatchedSecrets(ctx, held); err != nil {
 		return err
 	}
 	for i := range found.Strays {
-		found.Strays[i].Accounted = known.accounts(found.Strays[i].Candidate)
+		stray := &found.Strays[i]
+		stray.Held = held.accounts(stray.Candidate)
+		stray.Accounted = stray.Held || known.accounts(stray.Candidate)
 	}
 	for _, finding := range plan.Sweep(found) {
 		if err := s.act(ctx, &finding, found.Fleet); err != nil {
@@ -188,6 +192,14 @@ func (s *sweep) spareStored(ctx context.Context, finding *plan.Finding, fleet []
 			}
 		}
 	}
+	for _, suspect := range finding.Revoke {
+		// The attempt's own Secret may have another name than the spec asks for by now.
+		own, err := s.r.readSecret(ctx, &scope{cert: finding.Certificate, layout: tlssecret.LayoutOf(finding.Certificate), passwordsRead: true}, suspect.Attempt.SecretName)
+		if err != nil {
+			return err
+		}
+		held.addSecret(own)
+	}
 	stored := func(suspect plan.Suspect) bool { return held.accounts(suspect.Candidate) }
 	finding.Revoke, finding.Report = slices.DeleteFunc(finding.Revoke, stored), slices.DeleteFunc(finding.Report, stored)
 	return nil
@@ -205,18 +217,19 @@ func (s *sweep) revoke(ctx context.Context, c *v1alpha1.DeviceCertificate, suspe
 	case refused != "":
 		return suspect.Orphan(c, v1alpha1.OrphanRevokeFailed, truncate(refused+": revoke it there, then acknowledge it")), nil
 	}
+	s.revoked++
 	return suspect.Orphan(c, v1alpha1.OrphanRevoked, "it was issued after its attempt had been closed, and its private key was lost, so it was revoked"), nil
 }
 
 // tell logs and announces what is new on the record of an object.
 func (s *sweep) tell(c *v1alpha1.DeviceCertificate, before, after *v1alpha1.DeviceCertificateStatus) {
 	for _, o := range after.Orphans {
-		if slices.ContainsFunc(before.Orphans, func(listed v1alpha1.Orphan) bool { return listed.CertificateID == o.CertificateID }) {
+		if slices.ContainsFunc(before.Orphans, func(listed v1alpha1.Orphan) bool {
+			return listed.CertificateID == o.CertificateID && listed.Outcome == o.Outcome
+		}) {
 			continue
 		}
-		if o.Outcome == v1alpha1.OrphanRevoked {
-			s.revoked++
-		} else {
+		if o.Outcome != v1alpha1.OrphanRevoked {
 			s.reported++
 		}
 		logOrphan(s.log.WithValues("namespace", c.Namespace, "name", c.Name), o)
