@@ -291,6 +291,11 @@ func managedNames(c *v1alpha1.DeviceCertificate) []string {
 	asked := &v1alpha1.Attempt{
 		CommonName: value(c.Spec.CertificateAttributes, attributeCommonName), DeviceID: value(c.Spec.DeviceAttributes, attributeDevice),
 	}
+	for _, a := range c.Spec.CertificateAttributes {
+		if issued := issuedName(c); asked.CommonName == "" && a.Value != nil && strings.EqualFold(*a.Value, issued) {
+			asked.CommonName = issued // the attribute stands there by its name
+		}
+	}
 	var names []string
 	for _, name := range []string{asked.CommonName, asked.DeviceID, issuedName(c)} {
 		if name != "" && nameFits(asked, name) {

@@ -100,6 +100,7 @@ func TestASweepReportsWhatBearsAManagedNameAndRevokesOnlyWhatIsProven(t *testing
 	})
 	rewritten := member("gw", func(c *v1alpha1.DeviceCertificate) { c.Status.Subject = "O=Edge,CN=gw.a.example.corp" })
 	constant := member("gw", func(c *v1alpha1.DeviceCertificate) { c.Status.Subject = "CN=thing" })
+	byName := member("gw", func(c *v1alpha1.DeviceCertificate) { c.Spec.CertificateAttributes[0].ID = "Common name" })
 	answered := closed(func(a *v1alpha1.Attempt) { a.CertificateFingerprint = "stray" })
 	elsewhere := closed(func(a *v1alpha1.Attempt) { a.Host = "two.example" })
 	listedByAnswer := member("gw", answered, func(c *v1alpha1.DeviceCertificate) {
@@ -121,6 +122,7 @@ func TestASweepReportsWhatBearsAManagedNameAndRevokesOnlyWhatIsProven(t *testing
 		"the name of an object":               {fleet: list(gw, other), stray: unknown("OTHER.a.example"), want: []string{"other report cert-9"}},
 		"the name of its device":              {fleet: list(gw), stray: unknown("device-gw"), want: []string{"gw report cert-9"}},
 		"the name as the profile wrote it":    {fleet: list(rewritten), stray: unknown("gw.a.example.corp"), want: []string{"gw report cert-9"}},
+		"the name, asked for by a name":       {fleet: list(byName), stray: unknown("gw.a.example"), want: []string{"gw report cert-9"}},
 		"a name the profile gives to all":     {fleet: list(constant), stray: unknown("thing")},
 		"the name, whatever the policy":       {fleet: list(gw), policy: v1alpha1.OrphansRevoke, stray: unknown("gw.a.example"), want: []string{"gw report cert-9"}},
 		"nobody's name":                       {fleet: list(gw), stray: unknown("nobody.example")},
