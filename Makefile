@@ -88,6 +88,10 @@ bench: ## Run all benchmarks
 	@grep -rlE '^func Benchmark' --include='*_test.go' . | xargs -r -n1 dirname | sort -u | \
 		xargs -r go test -run='^$$' -bench=. -benchmem
 
+.PHONY: node
+node: controlplane ## Run the shipped image and manifests on a real kubelet; needs root on Linux
+	@hack/node/run.sh
+
 .PHONY: demo
 demo: build controlplane ## Show the operator at work on this machine, against the simulator
 	go run ./hack/demo

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -28,7 +29,7 @@ const (
 
 // startControllerManager starts kube-controller-manager with the rights of a real one and waits
 // until its controllers work.
-func (c *ControlPlane) startControllerManager(ctx context.Context) error {
+func (c *ControlPlane) startControllerManager(ctx context.Context, more []string) error {
 	kubeconfig, err := c.KubeconfigFor("system:kube-controller-manager")
 	if err != nil {
 		return err
@@ -40,7 +41,7 @@ func (c *ControlPlane) startControllerManager(ctx context.Context) error {
 	}
 	c.controllerManager, err = c.startProcess("kube-controller-manager",
 		"--kubeconfig="+kubeconfig,
-		"--controllers="+controllers,
+		"--controllers="+strings.Join(append([]string{controllers}, more...), ","),
 		"--leader-elect=false",
 		"--secure-port=0",
 		// Without it the namespace and quota controllers lack the rights they need.

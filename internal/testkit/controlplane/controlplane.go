@@ -41,6 +41,13 @@ type Options struct {
 	// Audit writes one line of JSON for each finished API request, without bodies, to AuditLog.
 	Audit bool
 
+	// Listen is where the API server listens, such as "10.0.0.1:443". Empty means a free port of 127.0.0.1.
+	Listen string
+
+	// Controllers are further controllers of kube-controller-manager, such as "deployment-controller",
+	// for those who bring a kubelet.
+	Controllers []string
+
 	// APIServerFlags are further flags of kube-apiserver without leading dashes, such as
 	// "max-requests-inflight": "10". They win over those this package sets.
 	APIServerFlags map[string]string
@@ -92,7 +99,7 @@ func Start(ctx context.Context, options Options) (_ *ControlPlane, err error) {
 		return nil, err
 	}
 	if options.ControllerManager {
-		if err := c.startControllerManager(ctx); err != nil {
+		if err := c.startControllerManager(ctx, options.Controllers); err != nil {
 			return nil, err
 		}
 	}

@@ -5,6 +5,7 @@ package controlplane
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 
@@ -44,6 +45,13 @@ func (c *ControlPlane) startServers(options Options) error {
 		CertDir: filepath.Join(c.workDir, certDir),
 		Out:     apiServerLog,
 		Err:     apiServerLog,
+	}
+	if options.Listen != "" {
+		host, port, err := net.SplitHostPort(options.Listen)
+		if err != nil {
+			return fmt.Errorf("start kube-apiserver: %w", err)
+		}
+		apiServer.SecureServing.Address, apiServer.SecureServing.Port = host, port
 	}
 	if err := c.configureAPIServer(apiServer, options); err != nil {
 		return err
