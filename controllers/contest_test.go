@@ -129,20 +129,27 @@ func TestAPairOfUnknownOriginIsReplacedWhenItsSecretIsTakenOver(t *testing.T) {
 		w.must(err)
 		return map[string][]byte{"tls.crt": []byte(r.certificatePEM), "tls.key": []byte(r.pem)}
 	}
-	donated := func(w *world) map[string][]byte {
-		w.certificate("donor")
-		w.settle()
-		data := w.secret("donor").Data
-		w.must(w.client.Delete(w.ctx, w.secret("donor")))
-		w.edit("donor", func(c *v1alpha1.DeviceCertificate) { c.Spec.Suspend = true })
-		return data
+	donated := func(edit func(*v1alpha1.DeviceCertificate)) func(w *world) map[string][]byte {
+		return func(w *world) map[string][]byte {
+			w.certificate("donor", edit)
+			w.settle()
+			data := w.secret("donor").Data
+			w.must(w.client.Delete(w.ctx, w.secret("donor")))
+			w.edit("donor", func(c *v1alpha1.DeviceCertificate) { c.Spec.Suspend = true })
+			return data
+		}
 	}
+	cn := "gateway.example"
 	for name, c := range map[string]struct {
 		data  func(*world) map[string][]byte
 		posts int
 	}{
-		"self-signed":                 {selfSigned, 1},
-		"the vendor's, of a namesake": {donated, 2},
+		"self-signed":               {selfSigned, 1},
+		"the vendor's, for another": {donated(func(*v1alpha1.DeviceCertificate) {}), 2},
+		"the vendor's, of another profile": {donated(func(c *v1alpha1.DeviceCertificate) {
+			c.Spec.EnrollmentProfileID = profileShort
+			c.Spec.CertificateAttributes = []v1alpha1.Attribute{{ID: attributeCommonName, Value: &cn}}
+		}), 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)

@@ -127,7 +127,7 @@ func (r *DeviceCertificateReconciler) vouch(ctx context.Context, s *scope, store
 	defer cancel()
 	var page *trustmanager.SearchPage
 	err = r.Accounts.Call(ctx, s.issuer.ID, func(ctx context.Context, c *trustmanager.Client) (err error) {
-		page, err = c.Search(ctx, trustmanager.SearchQuery{SerialNumber: certs.SerialString(leaf)})
+		page, err = c.Search(ctx, trustmanager.SearchQuery{ProfileID: s.cert.Spec.EnrollmentProfileID, SerialNumber: certs.SerialString(leaf)})
 		return err
 	})
 	if err != nil {
@@ -151,5 +151,5 @@ func (r *DeviceCertificateReconciler) vouch(ctx context.Context, s *scope, store
 		stored.CertificateID = record.ID
 		return "", nil
 	}
-	return "the vendor's inventory does not know its certificate", nil
+	return "the vendor's inventory knows no such certificate of the profile", nil
 }

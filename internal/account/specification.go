@@ -29,8 +29,8 @@ type specification struct {
 	// version of the connection that asked last, at asked; due is when to ask again.
 	version    string
 	asked, due time.Time
-	// reading is closed when the request under way has ended; nil while there is none.
-	reading chan struct{}
+	// reading is the request under way; nil while there is none.
+	reading *reading
 }
 
 func (s *specification) fresh(version string, now time.Time) bool {
@@ -44,15 +44,15 @@ func (r *Registry) Specification(ctx context.Context, id ID, profileID string) *
 	ctx, cancel := context.WithTimeout(ctx, specificationPatience)
 	defer cancel()
 	for {
-		known, wait, read := r.lookUpSpecification(id, profileID)
+		known, reading, mine := r.lookUpSpecification(id, profileID)
 		switch {
-		case read != "":
-			return r.readSpecification(ctx, id, profileID, read)
-		case wait == nil:
+		case mine != nil:
+			return r.readSpecification(ctx, id, profileID, mine)
+		case reading == nil:
 			return known
 		}
 		select {
-		case <-wait:
+		case <-reading:
 		case <-ctx.Done():
 			return known
 		}
@@ -71,13 +71,19 @@ func (r *Registry) SpecificationDoubted(id ID, profileID string) {
 	}
 }
 
-// lookUpSpecification answers with what is known, with what to wait for if somebody else is asking, or with the version to ask under.
-func (r *Registry) lookUpSpecification(id ID, profileID string) (known *trustmanager.Specification, wait chan struct{}, read string) {
+// reading is one request for a specification: the version of the connection it goes by, and a channel that is closed when it has ended.
+type reading struct {
+	version string
+	ended   chan struct{}
+}
+
+// lookUpSpecification answers with what is known, with what to wait for if somebody else is asking, or with the reading to be made.
+func (r *Registry) lookUpSpecification(id ID, profileID string) (known *trustmanager.Specification, others <-chan struct{}, mine *reading) {
 	r.mu.Lock()
 	defer r.release()
 	a, ok := r.accounts[id]
 	if !ok || a.client == nil || !a.connection.probeable() {
-		return nil, nil, ""
+		return nil, nil, nil
 	}
 	s := a.specifications[profileID]
 	if s == nil {
@@ -89,20 +95,21 @@ func (r *Registry) lookUpSpecification(id ID, profileID string) (known *trustman
 	}
 	switch version := a.version(); {
 	case s.reading != nil:
-		return s.known, s.reading, ""
+		return s.known, s.reading.ended, nil
 	case s.fresh(version, r.options.Clock.Now()):
-		return s.known, nil, ""
+		return s.known, nil, nil
 	default:
-		s.reading = make(chan struct{})
-		return s.known, nil, version
+		s.reading = &reading{version: version, ended: make(chan struct{})}
+		return s.known, nil, s.reading
 	}
 }
 
 // readSpecification asks the vendor, and remembers the answer or that there is none.
-func (r *Registry) readSpecification(ctx context.Context, id ID, profileID, version string) (known *trustmanager.Specification) {
+func (r *Registry) readSpecification(ctx context.Context, id ID, profileID string, mine *reading) (known *trustmanager.Specification) {
 	var answer *trustmanager.Specification
 	err := ErrNotConnected
-	defer func() { known = r.noteSpecification(id, profileID, version, answer, err) }()
+	defer close(mine.ended)
+	defer func() { known = r.noteSpecification(id, profileID, mine, answer, err) }()
 	err = r.call(ctx, id, advisory, func(ctx context.Context, c *trustmanager.Client) (err error) {
 		answer, err = c.EnrollmentSpecification(ctx, profileID)
 		return err
@@ -111,16 +118,15 @@ func (r *Registry) readSpecification(ctx context.Context, id ID, profileID, vers
 }
 
 // noteSpecification remembers what became of reading a specification.
-func (r *Registry) noteSpecification(id ID, profileID, version string, answer *trustmanager.Specification, err error) *trustmanager.Specification {
+func (r *Registry) noteSpecification(id ID, profileID string, mine *reading, answer *trustmanager.Specification, err error) *trustmanager.Specification {
 	r.mu.Lock()
 	defer r.release()
 	a, ok := r.accounts[id]
-	if !ok || a.specifications[profileID] == nil {
+	if !ok || a.specifications[profileID] == nil || a.specifications[profileID].reading != mine {
 		return nil // the issuer was removed meanwhile
 	}
 	s, now := a.specifications[profileID], r.options.Clock.Now()
-	close(s.reading)
-	s.reading, s.version, s.asked = nil, version, now
+	s.reading, s.version, s.asked = nil, mine.version, now
 	after := specificationFresh
 	failure, _ := trustmanager.AsError(err)
 	switch {

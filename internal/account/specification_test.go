@@ -7,6 +7,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -184,6 +185,34 @@ func TestAPasscodeIsNotTriedOnSpecifications(t *testing.T) {
 	if s := l.Specification(t.Context(), ID{Kind: v1alpha1.KindDeviceIssuer, Name: "nobody"}, askedProfile); s != nil {
 		t.Errorf("got %+v of an unknown issuer", s)
 	}
+}
+
+func TestAnIssuerMayGoAndReturnWhileItsSpecificationIsRead(t *testing.T) {
+	l := newLibrary(t)
+	answer := make(chan struct{})
+	proper := *l.answer.Load()
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		<-answer
+		proper(w, r)
+	})
+	l.answer.Store(&h)
+	var readers sync.WaitGroup
+	asking := func(asked int32) {
+		readers.Go(func() { l.read() })
+		for l.asked.Load() < asked {
+			runtime.Gosched()
+		}
+	}
+	asking(1)
+	l.Remove(issuerA)
+	l.connect("2", trustmanager.Credential{APIToken: "token"})
+	asking(2)
+	close(answer)
+	readers.Wait()
+	if l.read() == nil {
+		t.Error("the reading of the issuer that returned is forgotten")
+	}
+	l.wantAsked(2, "in all")
 }
 
 func TestNobodyWaitsForASpecificationForLong(t *testing.T) {
