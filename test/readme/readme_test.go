@@ -145,16 +145,16 @@ func TestEveryReasonIsExplained(t *testing.T) {
 }
 
 func TestEveryKeyAndAnnotationOfTheSecretIsExplained(t *testing.T) {
-	explained := read(t, "docs/secrets.md")
+	explained := read(t, "docs/secrets.md") + read(t, "docs/issuers.md")
 	for _, key := range constants(t, "api/v1alpha1/annotations.go", "Key") {
 		if !strings.Contains(explained, "`"+key+"`") {
-			t.Errorf("docs/secrets.md does not explain the key %s", key)
+			t.Errorf("neither docs/secrets.md nor docs/issuers.md explains the key %s", key)
 		}
 	}
 	for _, annotation := range constants(t, "api/v1alpha1/annotations.go", "Annotation") {
 		short := strings.TrimPrefix(annotation, "devicecert.io/")
 		if !strings.Contains(explained, short) && !strings.Contains(read(t, "README.md"), "`"+short+":") {
-			t.Errorf("neither the README nor docs/secrets.md explains the annotation %s", annotation)
+			t.Errorf("neither the README nor docs/secrets.md nor docs/issuers.md explains the annotation %s", annotation)
 		}
 	}
 }
