@@ -28,6 +28,7 @@ import (
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/account"
 	"github.com/devicecert/devicecert-operator/internal/plan"
+	"github.com/devicecert/devicecert-operator/internal/renewal"
 )
 
 // quietWait is how long an object waits for its turn before its status says so: in a burst most waits end sooner, and a write for each
@@ -167,6 +168,9 @@ func (r *DeviceCertificateReconciler) buy(ctx context.Context, s *scope, p plan.
 		return reconcile.Result{RequeueAfter: quiet}, nil
 	}
 	p.Action, p.Reason, p.Message = plan.ActionWait, wait.Reason, wait.Message
+	if at := s.urgentAt(); wait.Reason == v1alpha1.ReasonBudgetExceeded && s.secret.Usable() && (p.Due.IsZero() || at.Before(p.Due)) {
+		p.Due = at // from then on it passes
+	}
 	if wait.Terminal {
 		p.Action, p.Failing = plan.ActionBlock, true
 	}
@@ -175,11 +179,17 @@ func (r *DeviceCertificateReconciler) buy(ctx context.Context, s *scope, p plan.
 
 // request asks an account for leave to buy for the object.
 func (s *scope) request() account.Request {
+	due, automatic := plan.RenewalTime(s.cert, s.secret.Secret)
 	return account.Request{
 		Key: s.key(), ProfileID: s.cert.Spec.EnrollmentProfileID, Format: s.cert.Spec.PrivateKey.Format,
 		Expires: s.secret.NotAfter, Retry: plan.RetryRequested(s.cert),
+		Due:    automatic && !s.snapshot.Now.Before(due),
+		Urgent: s.secret.Usable() && !s.snapshot.Now.Before(s.urgentAt()),
 	}
 }
+
+// urgentAt is when the certificate in the Secret has so little of its lifetime left that no budget may hold its successor back.
+func (s *scope) urgentAt() time.Time { return renewal.LastResort(s.secret.Lifetime()) }
 
 // quiet is how long a first wait goes unreported yet.
 func (r *DeviceCertificateReconciler) quiet(s *scope) time.Duration {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/account"
+	"github.com/devicecert/devicecert-operator/internal/renewal"
 )
 
 // IssuerReconciler keeps the accounts of DeviceIssuers and ClusterDeviceIssuers up to date: it reads their credentials, tries each
@@ -47,6 +48,8 @@ type IssuerReconciler struct {
 
 	mu     sync.Mutex
 	probes map[account.ID]probe
+	// forecasts are what was counted last.
+	forecasts map[account.ID]renewal.Forecast
 }
 
 // +kubebuilder:rbac:groups=devicecert.io,resources=deviceissuers;clusterdeviceissuers,verbs=get;list;watch
@@ -112,7 +115,11 @@ func (r *IssuerReconciler) reconcile(ctx context.Context, id account.ID) (reconc
 	}
 	found.remember(object)
 	due := r.connect(ctx, id, found)
-	return reconcile.Result{RequeueAfter: max(due.Sub(r.Clock.Now()), time.Second)}, r.reportIssuer(ctx, object, found)
+	err = r.reportIssuer(ctx, object, found, r.expect(ctx, object.issuer()))
+	if apierrors.IsConflict(err) {
+		return reconcile.Result{RequeueAfter: cacheLag}, nil
+	}
+	return reconcile.Result{RequeueAfter: max(due.Sub(r.Clock.Now()), time.Second)}, err
 }
 
 // serves tells whether this process is responsible for an issuer.
@@ -124,6 +131,7 @@ func (r *IssuerReconciler) serves(o issuerObject) bool {
 func (r *IssuerReconciler) forget(id account.ID) {
 	r.mu.Lock()
 	delete(r.probes, id)
+	delete(r.forecasts, id)
 	r.mu.Unlock()
 	r.Accounts.Remove(id)
 }

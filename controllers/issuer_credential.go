@@ -96,6 +96,7 @@ func (r *IssuerReconciler) observeConnection(ctx context.Context, i issuer) (obs
 // remember takes over what the status tells of an earlier process, as far as it speaks of this very spec and credential.
 func (o *observed) remember(object issuerObject) {
 	status := object.status
+	o.Reservation = reservationOf(status)
 	if status.ObservedGeneration == o.Generation {
 		o.Blocked = status.BlockedProfiles
 	}
@@ -108,8 +109,8 @@ func (o *observed) remember(object issuerObject) {
 }
 
 func limitsOf(l v1alpha1.IssuerLimits) account.Limits {
-	limits := account.Limits{RequestsPerSecond: int(l.RequestsPerSecond), Burst: int(l.Burst), MaxConcurrent: int(l.MaxConcurrent)}
-	for value, fallback := range map[*int]int{&limits.RequestsPerSecond: 5, &limits.Burst: 20, &limits.MaxConcurrent: 8} {
+	limits := account.Limits{RequestsPerSecond: int(l.RequestsPerSecond), Burst: int(l.Burst), MaxConcurrent: int(l.MaxConcurrent), IssuancesPerDay: int(l.IssuancesPerDay)}
+	for value, fallback := range map[*int]int{&limits.RequestsPerSecond: 5, &limits.Burst: 20, &limits.MaxConcurrent: 8, &limits.IssuancesPerDay: 5000} {
 		if *value == 0 {
 			*value = fallback
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/account"
+	"github.com/devicecert/devicecert-operator/internal/renewal"
 	"github.com/devicecert/devicecert-operator/internal/trustmanager"
 )
 
@@ -27,8 +28,9 @@ const (
 	maxBlockedProfiles = 50
 )
 
-// reportIssuer writes the issuer's status, once and only if it changed.
-func (r *IssuerReconciler) reportIssuer(ctx context.Context, o issuerObject, found observed) error {
+// reportIssuer writes the issuer's status, once and only if it changed. What is reserved of the budget is fenced by the version that was
+// observed, so that no two processes reserve the same, and counts once it is written.
+func (r *IssuerReconciler) reportIssuer(ctx context.Context, o issuerObject, found observed, due renewal.Forecast) error {
 	base, ok := o.DeepCopyObject().(client.Object)
 	if !ok {
 		return fmt.Errorf("%s %s cannot be copied", o.kind, o.GetName())
@@ -37,11 +39,23 @@ func (r *IssuerReconciler) reportIssuer(ctx context.Context, o issuerObject, fou
 	remarks := r.publishProfiles(ctx, o)
 	r.describeIssuer(o, found, r.Accounts.State(id), r.Accounts.Blocked(id))
 	o.showUnpublished(remarks, r.Clock.Now())
-	if equality.Semantic.DeepEqual(issuerOf(base).status, o.status) {
+	patch := client.MergeFrom(base)
+	reserved, reserving := r.Accounts.Reserve(id)
+	if reserving {
+		o.status.Budget = budgetOf(reserved)
+		patch = client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})
+	}
+	changed := !equality.Semantic.DeepEqual(issuerOf(base).status, o.status)
+	if now := r.Clock.Now(); changed && due.Certificates > 0 || worthTelling(o.status.Forecast, due, now) {
+		o.status.Forecast = forecastOf(due, now)
+	} else if !changed {
 		return nil
 	}
-	if err := r.Client.Status().Patch(ctx, o.Object, client.MergeFrom(base)); err != nil {
+	if err := r.Client.Status().Patch(ctx, o.Object, patch); err != nil {
 		return client.IgnoreNotFound(fmt.Errorf("report the status of %s: %w", id, err))
+	}
+	if reserving {
+		r.Accounts.Reserved(id, reserved)
 	}
 	return nil
 }
@@ -103,6 +117,10 @@ func issuerConditions(found observed, state account.State, can *v1alpha1.Capabil
 	if state.Suspended {
 		add(v1alpha1.ConditionSuspended, metav1.ConditionTrue, v1alpha1.ReasonSuspended, "nothing is bought until spec.suspend is false")
 	}
+	if state.BudgetExceeded {
+		add(v1alpha1.ConditionBudgetExceeded, metav1.ConditionTrue, v1alpha1.ReasonBudgetExceeded,
+			"spec.limits.issuancesPerDay is used up, or kept for renewals that fall due today: certificates wait for the next day in UTC; raise the limit if that is too late")
+	}
 	switch {
 	case state.Reason == v1alpha1.ReasonUnreachable || state.Reason == v1alpha1.ReasonProbing:
 		add(v1alpha1.ConditionReady, metav1.ConditionFalse, state.Reason, state.Message)
@@ -124,7 +142,7 @@ func issuerConditions(found observed, state account.State, can *v1alpha1.Capabil
 
 // setIssuerConditions replaces the conditions this controller owns.
 func setIssuerConditions(o issuerObject, wanted []metav1.Condition, now time.Time) {
-	for _, owned := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled, v1alpha1.ConditionSuspended} {
+	for _, owned := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled, v1alpha1.ConditionSuspended, v1alpha1.ConditionBudgetExceeded} {
 		if apimeta.FindStatusCondition(wanted, owned) == nil {
 			apimeta.RemoveStatusCondition(&o.status.Conditions, owned)
 		}

@@ -23,6 +23,8 @@ const (
 	ConditionSuspended = "Suspended"
 	// ConditionDiffersFromRequest is True (abnormal-true) while the stored certificate differs from what was asked, as profiles may make it.
 	ConditionDiffersFromRequest = "DiffersFromRequest"
+	// ConditionBudgetExceeded is True (abnormal-true) on an issuer while certificates wait for another day because of limits.issuancesPerDay.
+	ConditionBudgetExceeded = "BudgetExceeded"
 	// ConditionOutputsIncomplete is True (abnormal-true) while an optional output could not be rendered; tls.crt and tls.key are not affected.
 	ConditionOutputsIncomplete = "OutputsIncomplete"
 	// ConditionProfilesUnpublished is True (abnormal-true) on an issuer while spec.publishProfiles is not carried out; buying is not affected.
@@ -75,6 +77,8 @@ const (
 	ReasonResolving = "Resolving"
 	// ReasonRateLimited: the attempt waits for a token.
 	ReasonRateLimited = "RateLimited"
+	// ReasonBudgetExceeded: the attempt waits for another day, as limits.issuancesPerDay of its issuer is used up or kept for renewals.
+	ReasonBudgetExceeded = "BudgetExceeded"
 	// ReasonBackingOff: the attempt waits after a failure.
 	ReasonBackingOff = "BackingOff"
 	// ReasonTooManyReplacements: the last unscheduled purchase is too recent for another.

@@ -13,7 +13,7 @@ type IssuerStatus struct {
 	// +kubebuilder:validation:Maximum=9007199254740991
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// conditions are Ready, always present, and Reconciling, Stalled and Suspended as they apply.
+	// conditions are Ready, always present, and Reconciling, Stalled, Suspended and BudgetExceeded as they apply.
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
@@ -59,6 +59,12 @@ type IssuerStatus struct {
 	// orphans counts what stands in status.orphans of the DeviceCertificates that name this issuer. Absent when there are none.
 	// +optional
 	Orphans *OrphanCount `json:"orphans,omitempty"`
+	// budget is what of limits.issuancesPerDay was used on the last day on which anything was bought.
+	// +optional
+	Budget *IssuerBudget `json:"budget,omitempty"`
+	// forecast of the renewals of this issuer's certificates.
+	// +optional
+	Forecast *RenewalForecast `json:"forecast,omitempty"`
 }
 
 // Sweep is the comparison of one profile's inventory with the cluster.
@@ -114,6 +120,56 @@ type OrphanCount struct {
 	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 2000 && self.getFullYear() <= 9999",message="must be an RFC 3339 time of this century, such as 2026-01-31T12:00:00Z"
 	// +optional
 	Oldest *metav1.Time `json:"oldest,omitempty"`
+}
+
+// IssuerBudget is what was taken from limits.issuancesPerDay. The operator writes it in blocks before it buys, so that neither a restart
+// nor the deletion of certificates resets it; it is at most one block ahead of what was bought.
+type IssuerBudget struct {
+	// day in UTC, such as 2026-01-31.
+	// +kubebuilder:validation:MinLength=10
+	// +kubebuilder:validation:MaxLength=10
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$')",message="day must be a date, such as 2026-01-31"
+	// +required
+	Day string `json:"day,omitempty"`
+	// reserved issuances of that day: bought, or set aside to be bought next.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
+	// +required
+	Reserved int32 `json:"reserved"`
+}
+
+// RenewalForecast counts an issuer's certificates by when their renewal falls due. It is written along with other changes, and by itself
+// at most once an hour when it has changed much.
+type RenewalForecast struct {
+	// observedAt is when it was counted.
+	// +kubebuilder:validation:XValidation:rule="self.getFullYear() >= 1 && self.getFullYear() <= 9999",message="must be an RFC 3339 time, such as 2026-01-31T12:00:00Z"
+	// +required
+	ObservedAt metav1.Time `json:"observedAt,omitzero"`
+	// certificates that are renewed by themselves.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
+	// +required
+	Certificates int32 `json:"certificates"`
+	// overdue are those whose renewal was due already.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
+	// +required
+	Overdue int32 `json:"overdue"`
+	// nextHour counts the renewals that fall due within an hour, the overdue ones included.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
+	// +required
+	NextHour int32 `json:"nextHour"`
+	// nextDay counts those within 24 hours.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
+	// +required
+	NextDay int32 `json:"nextDay"`
+	// nextWeek counts those within seven days.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
+	// +required
+	NextWeek int32 `json:"nextWeek"`
 }
 
 // CapabilityState is Yes, No or Unknown.

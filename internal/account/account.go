@@ -26,6 +26,7 @@ type account struct {
 	lanes      lanes
 	turns      turns
 	circuit    circuit
+	budget     budget
 	// allowance bounds leases while the account is ramped up after an outage; zero means no bound.
 	allowance int
 	// skewTold: the issuer controller knows that the clocks are too far apart.
@@ -42,7 +43,7 @@ func (a *account) version() string { return a.connection.Version() }
 func (a *account) waiting() int {
 	n := a.granted
 	for _, l := range a.lanes {
-		n += len(l.waiting)
+		n += l.count()
 	}
 	return n
 }
@@ -111,6 +112,10 @@ func (a *account) state(now time.Time) State {
 	}
 	s.CanSpecify = cmp.Or(a.canSpecify, c.CanSpecify, v1alpha1.CapabilityUnknown)
 	s.Skew, s.SkewKnown = a.skew()
+	if a.gate != nil {
+		a.gate.roll(now)
+		s.IssuancesPerDay, s.IssuedToday, s.BudgetExceeded = a.gate.issuancesPerDay, a.budget.committed, a.budget.told[fresh] || a.budget.told[due]
+	}
 	s.Reason, s.Message, s.RetryAt = a.trouble()
 	s.Ready = s.Reason == "" || c.Ready && a.client != nil && !a.skewed() && a.circuit.halfOpen(now)
 	return s

@@ -20,6 +20,8 @@ type Request struct {
 	// Expires is the notAfter of the certificate to be replaced: the sooner, the earlier its turn. Zero: there is none yet, and
 	// all that replace one come first.
 	Expires time.Time
+	// Due: its renewal is due. Urgent: it has less than a sixth of its lifetime left, and may pass the budget of the day.
+	Due, Urgent bool
 	// Retry: a user asked to try again. The request may be the one that tries a blocked profile, or a credential that was refused.
 	Retry bool
 }

@@ -24,11 +24,13 @@ const (
 )
 
 // Limits bound the requests of everything that shares a host and credential. Where several issuers share them, the smallest value
-// of each holds: a limit is a promise to the vendor or to whoever pays. Values below one count as one.
+// of each holds: a limit is a promise to the vendor or to whoever pays. Values below one count as one, but for IssuancesPerDay.
 type Limits struct {
 	RequestsPerSecond int
 	Burst             int
 	MaxConcurrent     int
+	// IssuancesPerDay bounds what is bought in a day of UTC; 0 means no bound.
+	IssuancesPerDay int
 }
 
 // Connection is what the issuer controller has found out about an issuer.
@@ -61,6 +63,8 @@ type Connection struct {
 	CanEnroll, CanSearch, CanRevoke, CanSpecify v1alpha1.CapabilityState
 	// Blocked are the profiles that were blocked when this process started. Only the first Update of an issuer looks at them.
 	Blocked []v1alpha1.BlockedProfile
+	// Reservation is what the issuer's status tells of the budget. Every Update looks at it: another process may have written it.
+	Reservation Reservation
 }
 
 // Update tells what became of an issuer. A changed spec or credential makes a new client; requests under way end with the old one.
@@ -102,6 +106,7 @@ func (r *Registry) connect(a *account, c Connection, client *trustmanager.Client
 	}
 	old := a.gate
 	a.connection = c
+	a.budget.adopt(c.Reservation, r.options.Clock.Now())
 	r.attach(a)
 	if old != a.gate {
 		r.dispatch(old)

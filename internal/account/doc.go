@@ -8,6 +8,7 @@
 //   - acquire.go, lease.go: leave for one request that buys, and its return
 //   - call.go: requests that buy nothing: search, revoke, the probe of a credential
 //   - gate.go: rate, concurrency and pauses, shared by all issuers of one host and credential
+//   - budget.go: what may be bought in a day, kept on the issuers' status in blocks
 //   - lane.go: who waits, by expiry, and the canary of each (issuer, profile, format)
 //   - circuit.go: what failures close, and what opens it again
 //   - hosts.go, addresses.go: which hosts may receive a credential

@@ -29,6 +29,9 @@ type gate struct {
 	// spare are tokens that were given back.
 	spare         int
 	maxConcurrent int
+	// issuancesPerDay is the budget, 0 for none; departed is what accounts that are gone have taken from it.
+	issuancesPerDay int
+	departed        []departed
 	// busy counts the slots in use: leases, calls and grants.
 	busy   int
 	grants []*waiter
@@ -56,6 +59,7 @@ func (r *Registry) attach(a *account) {
 	a.gate = wanted
 	if wanted != nil {
 		wanted.accounts[a] = struct{}{}
+		wanted.departed = slices.DeleteFunc(wanted.departed, func(d departed) bool { return d.uid == a.connection.UID })
 		wanted.limit()
 	}
 }
@@ -63,6 +67,7 @@ func (r *Registry) attach(a *account) {
 func (r *Registry) gate(key gateKey) *gate {
 	g, ok := r.gates[key]
 	if !ok {
+		r.forgetGates()
 		g = &gate{key: key, accounts: map[*account]struct{}{}}
 		r.gates[key] = g
 	}
@@ -80,8 +85,12 @@ func (g *gate) limit() {
 		strictest.RequestsPerSecond = min(strictest.RequestsPerSecond, max(l.RequestsPerSecond, 1))
 		strictest.Burst = min(strictest.Burst, max(l.Burst, 1))
 		strictest.MaxConcurrent = min(strictest.MaxConcurrent, max(l.MaxConcurrent, 1))
+		if l.IssuancesPerDay > 0 && (strictest.IssuancesPerDay == 0 || l.IssuancesPerDay < strictest.IssuancesPerDay) {
+			strictest.IssuancesPerDay = l.IssuancesPerDay
+		}
 	}
 	g.maxConcurrent = strictest.MaxConcurrent
+	g.budgetFor(strictest.IssuancesPerDay)
 	if g.bucket == nil {
 		g.bucket = rate.NewLimiter(rate.Limit(strictest.RequestsPerSecond), strictest.Burst)
 		return
@@ -97,6 +106,7 @@ func (r *Registry) dispatch(g *gate) {
 		return
 	}
 	now := r.options.Clock.Now()
+	g.roll(now)
 	r.lapse(g, now)
 	for g.free(now) {
 		best := g.best(now)
@@ -115,9 +125,25 @@ func (r *Registry) dispatch(g *gate) {
 		}
 		break
 	}
+	r.reserve(g)
 	r.arm(g, now)
-	if len(g.accounts) == 0 && g.busy == 0 && len(g.calls) == 0 {
+	if g.idle() {
 		delete(r.gates, g.key)
+	}
+}
+
+// idle tells whether nobody uses a gate or will have to know of it.
+func (g *gate) idle() bool {
+	return len(g.accounts) == 0 && len(g.departed) == 0 && g.busy == 0 && len(g.calls) == 0
+}
+
+// forgetGates drops the gates that were only kept for what their issuers had bought, once the day is over.
+func (r *Registry) forgetGates() {
+	now := r.options.Clock.Now()
+	for key, g := range r.gates {
+		if g.roll(now); g.idle() {
+			delete(r.gates, key)
+		}
 	}
 }
 
@@ -151,8 +177,9 @@ func (g *gate) best(now time.Time) *waiter {
 		if !a.admits(now) {
 			continue
 		}
+		admitted := [classes]bool{g.affords(a, fresh), g.affords(a, due), g.affords(a, urgent)}
 		for _, l := range a.lanes {
-			if w := l.candidate(); w != nil && (best == nil || w.before(best)) {
+			if w := l.candidate(admitted); w != nil && (best == nil || w.before(best)) {
 				best = w
 			}
 		}
@@ -168,6 +195,8 @@ func (r *Registry) grant(w *waiter, now time.Time) {
 	l.account.granted++
 	l.account.gate.grants = append(l.account.gate.grants, w)
 	w.grantedUntil = now.Add(grantFor)
+	w.day = l.account.budget.day
+	l.account.budget.commit(w.class)
 	w.canary = !l.proven
 	l.canary = l.canary || w.canary
 	w.trial = l.account.circuit.open
@@ -186,7 +215,7 @@ func (r *Registry) claim(w *waiter) *Lease {
 	r.wakes = slices.DeleteFunc(r.wakes, func(key types.NamespacedName) bool { return key == w.Key })
 	return &Lease{
 		registry: r, lane: w.lane, gate: a.gate, client: a.client, version: a.version(), timeout: a.connection.timeout(),
-		epoch: a.epoch, canary: w.canary, trial: w.trial,
+		epoch: a.epoch, class: w.class, day: w.day, canary: w.canary, trial: w.trial,
 	}
 }
 
@@ -196,6 +225,7 @@ func (g *gate) ungrant(w *waiter) {
 	g.leave(true)
 	l := w.lane
 	l.account.granted--
+	l.account.budget.uncommit(w.class, w.day)
 	if w.canary {
 		l.canary = false
 	}
@@ -284,14 +314,25 @@ func (g *gate) next(now time.Time) time.Time {
 		soonest(w.grantedUntil)
 	}
 	for a := range g.accounts {
-		if a.waiting() > 0 {
-			soonest(a.circuit.retryAt)
+		if a.waiting() == 0 {
+			continue
+		}
+		soonest(a.circuit.retryAt)
+		if g.issuancesPerDay > 0 {
+			soonest(earliest(DayOf(now).Add(24*time.Hour), now.Add(longestTimer)))
 		}
 	}
 	if g.busy < g.maxConcurrent && (len(g.calls) > 0 || g.best(now) != nil) {
 		soonest(g.nextToken(now))
 	}
 	return next
+}
+
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // nextToken is when the pause is over and there is a token. One that is there now is not free for another reason.

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 )
 
@@ -19,12 +21,16 @@ type waiter struct {
 	lane    *lane
 	arrival uint64
 	since   time.Time // of its arrival
-	index   int       // in the heap
+	// class is the heap it is in, index its place there. A grant keeps the class it was given for.
+	class class
+	index int
 
 	turn turn
 
 	// grantedUntil is when a grant lapses; zero without one.
 	grantedUntil time.Time
+	// day is the one whose budget a grant was taken from.
+	day time.Time
 	// canary and trial: the grant tries an unproven lane, or whether an obstacle is gone.
 	canary, trial bool
 }
@@ -53,7 +59,8 @@ type laneKey struct {
 type lane struct {
 	key     laneKey
 	account *account
-	waiting waiterHeap
+	// waiting are the requests of each class; each heap has the best one first.
+	waiting [classes]waiterHeap
 	// proven: an issuance has succeeded with the present credential.
 	proven bool
 	// canary: a request that may prove the lane is granted or in flight.
@@ -62,21 +69,49 @@ type lane struct {
 	blocked *v1alpha1.BlockedProfile
 }
 
-// candidate is who goes next in this lane if the account and the gate let it; nil for nobody.
-func (l *lane) candidate() *waiter {
-	if len(l.waiting) == 0 || !l.proven && l.canary {
+// candidate is who goes next in this lane, among the classes that are admitted, if the account and the gate let it; nil for nobody.
+func (l *lane) candidate(admitted [classes]bool) *waiter {
+	if !l.proven && l.canary {
 		return nil
 	}
-	if l.blocked == nil {
-		return l.waiting[0]
-	}
 	var best *waiter
-	for _, w := range l.waiting {
-		if w.Retry && (best == nil || w.before(best)) {
+	better := func(w *waiter) {
+		if best == nil || w.before(best) {
 			best = w
 		}
 	}
+	for c, waiting := range l.waiting {
+		switch {
+		case !admitted[c]:
+		case l.blocked == nil && len(waiting) > 0:
+			better(waiting[0])
+		case l.blocked != nil:
+			for _, w := range waiting {
+				if w.Retry {
+					better(w)
+				}
+			}
+		}
+	}
 	return best
+}
+
+// count is how many wait.
+func (l *lane) count() int {
+	var n int
+	for _, waiting := range l.waiting {
+		n += len(waiting)
+	}
+	return n
+}
+
+// keys are the DeviceCertificates that wait.
+func (l *lane) keys() []types.NamespacedName {
+	var keys []types.NamespacedName
+	for _, waiting := range l.waiting {
+		keys = append(keys, waiting.keys()...)
+	}
+	return keys
 }
 
 // wait says why a waiter of this lane has no lease.
@@ -85,11 +120,14 @@ func (l *lane) wait(w *waiter, now time.Time) Wait {
 	if obstacle, ok := a.obstacle(); ok {
 		return obstacle
 	}
+	over, isOver := a.gate.overBudget(w.class, now)
 	switch {
 	case l.blocked != nil && !w.Retry:
 		return Wait{Reason: v1alpha1.ReasonProfileBlocked, Message: l.blocked.Message, Terminal: true}
 	case now.Before(a.gate.pausedUntil):
 		return Wait{Reason: v1alpha1.ReasonRateLimited, Message: "the vendor asks for fewer requests; waiting as long as it says", Until: a.gate.pausedUntil}
+	case isOver:
+		return over
 	case !l.proven && l.canary:
 		return Wait{
 			Reason:  v1alpha1.ReasonIssuing,
@@ -99,13 +137,22 @@ func (l *lane) wait(w *waiter, now time.Time) Wait {
 	return Wait{Reason: v1alpha1.ReasonRateLimited, Message: "waiting for its turn within the issuer's spec.limits; certificates that expire sooner go first"}
 }
 
-func (l *lane) push(w *waiter)   { heap.Push(&l.waiting, w) }
-func (l *lane) remove(w *waiter) { heap.Remove(&l.waiting, w.index) }
+func (l *lane) push(w *waiter) {
+	w.class = w.Request.class()
+	heap.Push(&l.waiting[w.class], w)
+}
+
+func (l *lane) remove(w *waiter) { heap.Remove(&l.waiting[w.class], w.index) }
 
 // fix restores the order after a waiter's request has changed.
 func (l *lane) fix(w *waiter) {
-	if !w.granted() {
-		heap.Fix(&l.waiting, w.index)
+	switch {
+	case w.granted():
+	case w.class != w.Request.class():
+		l.remove(w)
+		l.push(w)
+	default:
+		heap.Fix(&l.waiting[w.class], w.index)
 	}
 }
 
@@ -125,7 +172,7 @@ func (ls lanes) lane(a *account, profileID string, format v1alpha1.KeyFormat) *l
 
 // prune forgets a lane that remembers nothing.
 func (ls lanes) prune(l *lane) {
-	if len(l.waiting) == 0 && !l.proven && !l.canary && l.blocked == nil && ls[l.key] == l {
+	if l.count() == 0 && !l.proven && !l.canary && l.blocked == nil && ls[l.key] == l {
 		delete(ls, l.key)
 	}
 }
@@ -153,6 +200,15 @@ func (ls lanes) disprove() {
 	}
 }
 
+// waiting are the DeviceCertificates that wait in a class.
+func (ls lanes) waiting(c class) []types.NamespacedName {
+	var keys []types.NamespacedName
+	for _, l := range ls {
+		keys = append(keys, l.waiting[c].keys()...)
+	}
+	return keys
+}
+
 func (ls lanes) blocked() []v1alpha1.BlockedProfile {
 	var blocked []v1alpha1.BlockedProfile
 	for _, l := range ls {
@@ -168,6 +224,14 @@ func (ls lanes) blocked() []v1alpha1.BlockedProfile {
 
 // waiterHeap is a heap.Interface with the best waiter first.
 type waiterHeap []*waiter
+
+func (h waiterHeap) keys() []types.NamespacedName {
+	keys := make([]types.NamespacedName, 0, len(h))
+	for _, w := range h {
+		keys = append(keys, w.Key)
+	}
+	return keys
+}
 
 func (h waiterHeap) Len() int           { return len(h) }
 func (h waiterHeap) Less(i, j int) bool { return h[i].before(h[j]) }

@@ -21,6 +21,8 @@ type Lease struct {
 	version  string
 	timeout  time.Duration
 	epoch    uint64
+	class    class
+	day      time.Time
 	canary   bool
 	trial    bool
 	done     bool
@@ -36,6 +38,15 @@ type Outcome struct {
 	Issued bool
 	// Unused: nothing was sent. The token goes to the next.
 	Unused bool
+}
+
+// boughtNothing tells whether the request certainly cost nothing.
+func (o Outcome) boughtNothing() bool {
+	if o.Unused || o.Issued || o.Fatal != nil {
+		return o.Unused
+	}
+	failure, ok := trustmanager.AsError(o.Err)
+	return ok && (failure.Delivery == trustmanager.NotSent || failure.Delivery == trustmanager.Refused)
 }
 
 // Client is the one to send the request with, also if the credential is rotated meanwhile.
@@ -58,6 +69,9 @@ func (l *Lease) Done(o Outcome) {
 	l.done = true
 	l.lane.account.inFlight--
 	l.gate.leave(o.Unused)
+	if o.boughtNothing() {
+		l.lane.account.budget.uncommit(l.class, l.day)
+	}
 	if l.canary && l.epoch == l.lane.account.epoch {
 		l.lane.canary = false
 	}
@@ -85,9 +99,7 @@ func (r *Registry) learn(l *Lease, o Outcome) {
 	switch {
 	case o.Fatal != nil:
 		if l.lane.blocked == nil {
-			for _, w := range l.lane.waiting {
-				r.wakes = append(r.wakes, w.Key) // they wait for somebody to act from now on, and must say so
-			}
+			r.wakes = append(r.wakes, l.lane.keys()...) // they wait for somebody to act from now on, and must say so
 		}
 		blocked := *o.Fatal
 		l.lane.blocked, l.lane.proven = &blocked, false

@@ -89,6 +89,9 @@ func (r *Registry) Remove(id ID) {
 		return
 	}
 	a.known = false
+	if a.gate != nil {
+		a.gate.depart(a)
+	}
 	r.connect(a, Connection{}, nil)
 	r.forgetIfIdle(a)
 }
@@ -136,6 +139,10 @@ type State struct {
 	// Skew is the vendor's clock minus ours, if SkewKnown.
 	Skew      time.Duration
 	SkewKnown bool
+	// IssuancesPerDay is the budget that the issuer shares with all of its host and credential, 0 for none; IssuedToday is what of it
+	// this issuer has bought or is about to. BudgetExceeded: somebody was told today to wait for another day.
+	IssuancesPerDay, IssuedToday int
+	BudgetExceeded               bool
 	// InFlight counts the requests under way, Waiting those that wait for a lease.
 	InFlight, Waiting int
 	// CircuitOpen: nothing is bought, but for single trials, because the last purchases or probes failed.

@@ -57,6 +57,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.IssuedCertificateApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("IssuerAuth"):
 		return &apiv1alpha1.IssuerAuthApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("IssuerBudget"):
+		return &apiv1alpha1.IssuerBudgetApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("IssuerLimits"):
 		return &apiv1alpha1.IssuerLimitsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("IssuerReference"):
@@ -85,6 +87,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.PrivateKeyApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Renewal"):
 		return &apiv1alpha1.RenewalApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RenewalForecast"):
+		return &apiv1alpha1.RenewalForecastApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Replacements"):
 		return &apiv1alpha1.ReplacementsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RevocationPolicy"):

@@ -621,6 +621,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: enrollmentPasscode
       type:
         namedType: com.github.devicecert.devicecert-operator.api.v1alpha1.EnrollmentPasscodeAuth
+- name: com.github.devicecert.devicecert-operator.api.v1alpha1.IssuerBudget
+  map:
+    fields:
+    - name: day
+      type:
+        scalar: string
+    - name: reserved
+      type:
+        scalar: numeric
 - name: com.github.devicecert.devicecert-operator.api.v1alpha1.IssuerKind
   scalar: string
 - name: com.github.devicecert.devicecert-operator.api.v1alpha1.IssuerLimits
@@ -661,6 +670,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: com.github.devicecert.devicecert-operator.api.v1alpha1.BlockedProfile
           elementRelationship: atomic
+    - name: budget
+      type:
+        namedType: com.github.devicecert.devicecert-operator.api.v1alpha1.IssuerBudget
     - name: capabilities
       type:
         namedType: com.github.devicecert.devicecert-operator.api.v1alpha1.Capabilities
@@ -681,6 +693,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: credentialVersion
       type:
         scalar: string
+    - name: forecast
+      type:
+        namedType: com.github.devicecert.devicecert-operator.api.v1alpha1.RenewalForecast
     - name: observedGeneration
       type:
         scalar: numeric
@@ -883,6 +898,27 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
     - name: renewBeforePercentage
+      type:
+        scalar: numeric
+- name: com.github.devicecert.devicecert-operator.api.v1alpha1.RenewalForecast
+  map:
+    fields:
+    - name: certificates
+      type:
+        scalar: numeric
+    - name: nextDay
+      type:
+        scalar: numeric
+    - name: nextHour
+      type:
+        scalar: numeric
+    - name: nextWeek
+      type:
+        scalar: numeric
+    - name: observedAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: overdue
       type:
         scalar: numeric
 - name: com.github.devicecert.devicecert-operator.api.v1alpha1.RenewalPolicy

@@ -17,7 +17,7 @@ import (
 type IssuerStatusApplyConfiguration struct {
 	// observedGeneration is the last generation of the spec that this status speaks of; -1 until the object was seen.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
-	// conditions are Ready, always present, and Reconciling, Stalled and Suspended as they apply.
+	// conditions are Ready, always present, and Reconciling, Stalled, Suspended and BudgetExceeded as they apply.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// capabilities of the credential, probed once for each version of it.
 	Capabilities *CapabilitiesApplyConfiguration `json:"capabilities,omitempty"`
@@ -36,6 +36,10 @@ type IssuerStatusApplyConfiguration struct {
 	Sweeps []SweepApplyConfiguration `json:"sweeps,omitempty"`
 	// orphans counts what stands in status.orphans of the DeviceCertificates that name this issuer. Absent when there are none.
 	Orphans *OrphanCountApplyConfiguration `json:"orphans,omitempty"`
+	// budget is what of limits.issuancesPerDay was used on the last day on which anything was bought.
+	Budget *IssuerBudgetApplyConfiguration `json:"budget,omitempty"`
+	// forecast of the renewals of this issuer's certificates.
+	Forecast *RenewalForecastApplyConfiguration `json:"forecast,omitempty"`
 }
 
 // IssuerStatusApplyConfiguration constructs a declarative configuration of the IssuerStatus type for use with
@@ -138,5 +142,21 @@ func (b *IssuerStatusApplyConfiguration) WithSweeps(values ...*SweepApplyConfigu
 // If called multiple times, the Orphans field is set to the value of the last call.
 func (b *IssuerStatusApplyConfiguration) WithOrphans(value *OrphanCountApplyConfiguration) *IssuerStatusApplyConfiguration {
 	b.Orphans = value
+	return b
+}
+
+// WithBudget sets the Budget field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Budget field is set to the value of the last call.
+func (b *IssuerStatusApplyConfiguration) WithBudget(value *IssuerBudgetApplyConfiguration) *IssuerStatusApplyConfiguration {
+	b.Budget = value
+	return b
+}
+
+// WithForecast sets the Forecast field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Forecast field is set to the value of the last call.
+func (b *IssuerStatusApplyConfiguration) WithForecast(value *RenewalForecastApplyConfiguration) *IssuerStatusApplyConfiguration {
+	b.Forecast = value
 	return b
 }
