@@ -93,7 +93,8 @@ func (r *DeviceCertificateReconciler) Reconcile(ctx context.Context, req reconci
 		}
 		p = plan.Decide(&s.snapshot)
 	}
-	return r.act(ctx, s, p)
+	result, err := r.act(ctx, s, p)
+	return prioritized(result, s.cert, s.snapshot.Now), err
 }
 
 // current reads the object, never older than this process's last write to it. While the cache lags behind that, it answers how long to
@@ -293,8 +294,8 @@ func (r *DeviceCertificateReconciler) SetupWithManager(ctx context.Context, mgr 
 	r.wake, r.writtenAt = r.Wake, writtenAt
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("devicecertificate").
-		For(&v1alpha1.DeviceCertificate{}).
 		WithOptions(options).
+		Watches(&v1alpha1.DeviceCertificate{}, byUrgency(r.Clock)).
 		WatchesRawSource(source.Func(r.queue.start)).
 		Watches(&v1alpha1.DeviceIssuer{}, handler.EnqueueRequestsFromMapFunc(r.certificatesOfIssuer(v1alpha1.KindDeviceIssuer)), issuerChanged()).
 		Watches(&v1alpha1.ClusterDeviceIssuer{}, handler.EnqueueRequestsFromMapFunc(r.certificatesOfIssuer(v1alpha1.KindClusterDeviceIssuer)), issuerChanged())
@@ -320,6 +321,6 @@ func (w *wakeQueue) start(_ context.Context, q workqueue.TypedRateLimitingInterf
 
 func (w *wakeQueue) add(req reconcile.Request) {
 	if q := w.started.Load(); q != nil {
-		(*q).Add(req)
+		addWithPriority(*q, req, priorityWoken)
 	}
 }

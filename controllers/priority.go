@@ -1,0 +1,90 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+)
+
+// The priorities of the queue, few because each is a series of workqueue_depth. What has nothing to do at a start or a resync comes last,
+// at handler.LowPriority.
+const (
+	// priorityWoken: a token is kept for the object, for seconds only.
+	priorityWoken   = 40
+	priorityExpired = 30
+	priorityDue     = 20
+	priorityNew     = 10
+	priorityUsual   = 0
+)
+
+// priorityOf is how urgent an object is at an instant, as far as its status tells.
+func priorityOf(c *v1alpha1.DeviceCertificate, at time.Time) int {
+	status := &c.Status
+	switch {
+	case c.DeletionTimestamp != nil || c.Spec.Suspend:
+		return priorityUsual
+	case status.NotAfter != nil && !at.Before(status.NotAfter.Time):
+		return priorityExpired
+	case status.RenewalTime != nil && !at.Before(status.RenewalTime.Time):
+		return priorityDue
+	case status.NotAfter == nil:
+		return priorityNew
+	default:
+		return priorityUsual
+	}
+}
+
+// requests is a controller's queue.
+type requests = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+// byUrgency queues DeviceCertificates, the most urgent first.
+func byUrgency(now clock.PassiveClock) handler.EventHandler {
+	add := func(q requests, object client.Object, nothingNew bool) {
+		priority := priorityUsual
+		if c, ok := object.(*v1alpha1.DeviceCertificate); ok {
+			priority = priorityOf(c, now.Now())
+		}
+		if nothingNew && priority == priorityUsual {
+			priority = handler.LowPriority
+		}
+		addWithPriority(q, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(object)}, priority)
+	}
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q requests) { add(q, e.Object, e.IsInInitialList) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q requests) {
+			add(q, e.ObjectNew, e.ObjectOld.GetResourceVersion() == e.ObjectNew.GetResourceVersion())
+		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q requests) { add(q, e.Object, false) },
+	}
+}
+
+// addWithPriority queues a request. A queue without priorities takes it as it comes.
+func addWithPriority(q requests, request reconcile.Request, priority int) {
+	if prioritized, ok := q.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
+		prioritized.AddWithOpts(priorityqueue.AddOpts{Priority: &priority}, request)
+		return
+	}
+	q.Add(request)
+}
+
+// prioritized gives a result that comes back later the priority its object will have then: without one it would keep that of this
+// request, such as that of a start.
+func prioritized(result reconcile.Result, c *v1alpha1.DeviceCertificate, now time.Time) reconcile.Result {
+	if result.RequeueAfter > 0 {
+		priority := priorityOf(c, now.Add(result.RequeueAfter))
+		result.Priority = &priority
+	}
+	return result
+}
