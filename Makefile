@@ -83,8 +83,14 @@ watcher: controlplane ## Watch a Secret through a thousand renewals under edits:
 fuzz: ## Run every fuzz target for FUZZTIME (20s)
 	@hack/fuzz.sh $(FUZZTIME)
 
+N ?= 500,2000
+
 .PHONY: bench
-bench: ## Run all benchmarks
+bench: build controlplane ## Measure fleets of N (500,2000) certificates as whole processes; results in bin/bench/
+	go run ./test/bench -n $(N)
+
+.PHONY: bench-go
+bench-go: ## Run the benchmarks of single functions
 	@grep -rlE '^func Benchmark' --include='*_test.go' . | xargs -r -n1 dirname | sort -u | \
 		xargs -r go test -run='^$$' -bench=. -benchmem
 

@@ -1,0 +1,133 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// process is a program of ours that runs. It dies with this one.
+type process struct {
+	command *exec.Cmd
+	log     *os.File
+	ended   chan struct{}
+}
+
+// start runs a program with its output in a file.
+func start(logPath, program string, args ...string) (*process, error) {
+	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	p := &process{command: exec.Command(program, args...), log: log, ended: make(chan struct{})}
+	p.command.Stdout, p.command.Stderr = log, log
+	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.command.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", filepath.Base(program), err)
+	}
+	go func() {
+		defer close(p.ended)
+		_ = p.command.Wait() // how it ended is in its log
+	}()
+	return p, nil
+}
+
+// stop ends the program, gracefully if it can.
+func (p *process) stop() {
+	const patience = 20 * time.Second
+	_ = p.command.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.ended:
+	case <-time.After(patience):
+		_ = p.command.Process.Kill()
+		<-p.ended
+	}
+	_ = p.log.Close()
+}
+
+func (p *process) alive() bool {
+	select {
+	case <-p.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// tail is the end of the program's log.
+func (p *process) tail() string {
+	const enough = 2000
+	text, _ := os.ReadFile(p.log.Name())
+	return string(text[max(0, len(text)-enough):])
+}
+
+// usage is what a process has used.
+type usage struct {
+	cpu time.Duration
+	// resident is its memory now, peak the most since the peak was last reset.
+	resident, peak int64
+}
+
+// used reads the process's usage.
+func (p *process) used() (usage, error) {
+	dir := fmt.Sprintf("/proc/%d/", p.command.Process.Pid)
+	stat, err := os.ReadFile(dir + "stat")
+	if err != nil {
+		return usage{}, err
+	}
+	var u usage
+	if u.cpu, err = parseCPU(stat); err != nil {
+		return usage{}, err
+	}
+	status, err := os.ReadFile(dir + "status")
+	if err != nil {
+		return usage{}, err
+	}
+	u.resident, u.peak = parseKiB(status, "VmRSS:"), parseKiB(status, "VmHWM:")
+	return u, nil
+}
+
+// resetPeak makes the peak of the memory count from now on.
+func (p *process) resetPeak() error {
+	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.command.Process.Pid), []byte("5"), 0)
+}
+
+// parseCPU reads user and system time from /proc/PID/stat. They are the 14th and 15th field; the name, which may hold anything, is the
+// second, in parentheses.
+func parseCPU(stat []byte) (time.Duration, error) {
+	const perSecond = 100 // USER_HZ, the same on every Linux
+	_, rest, ok := strings.Cut(string(stat[max(0, bytes.LastIndexByte(stat, ')')):]), " ")
+	fields := strings.Fields(rest)
+	if !ok || len(fields) < 13 {
+		return 0, fmt.Errorf("cannot read %q", stat)
+	}
+	user, err := strconv.ParseInt(fields[11], 10, 64)
+	if err != nil {
+		return 0, err
+	}
+	system, err := strconv.ParseInt(fields[12], 10, 64)
+	return time.Duration(user+system) * time.Second / perSecond, err
+}
+
+// parseKiB reads a line such as "VmHWM:  1234 kB"; 0 if there is none.
+func parseKiB(status []byte, name string) int64 {
+	lines := bufio.NewScanner(bytes.NewReader(status))
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		if len(fields) == 3 && fields[0] == name {
+			kib, _ := strconv.ParseInt(fields[1], 10, 64)
+			return kib << 10
+		}
+	}
+	return 0
+}
