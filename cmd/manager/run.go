@@ -25,12 +25,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/controllers"
 	"github.com/devicecert/devicecert-operator/internal/account"
+	"github.com/devicecert/devicecert-operator/internal/scrape"
 	"github.com/devicecert/devicecert-operator/internal/telemetry"
 )
 
@@ -86,7 +86,7 @@ func newManager(o options) (ctrl.Manager, error) {
 		GracefulShutdownTimeout:       &grace,
 		HealthProbeBindAddress:        o.probeAddress,
 		Metrics: metricsserver.Options{
-			BindAddress: o.metricsAddress, SecureServing: true, FilterProvider: filters.WithAuthenticationAndAuthorization,
+			BindAddress: o.metricsAddress, SecureServing: true, FilterProvider: scrape.Filter,
 		},
 		Controller: config.Controller{EnableWarmup: new(true)},
 	})
