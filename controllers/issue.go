@@ -188,6 +188,7 @@ func (p *purchase) receive(ctx context.Context, issued *trustmanager.Issued) {
 		return
 	}
 	p.lease.Done(account.Outcome{Issued: true})
+	p.learnWindow(true)
 	verifiedAt := p.r.Clock.Now()
 	stored, err := p.store(ctx, content)
 	if err != nil {

@@ -69,9 +69,13 @@ type recollection struct {
 type memory struct {
 	mu    sync.Mutex
 	byUID map[types.UID]*recollection
+	// windows are what renewals have shown of the vendor's rules.
+	windows map[profileOf]renewal.Window
 }
 
-func newMemory() *memory { return &memory{byUID: make(map[types.UID]*recollection)} }
+func newMemory() *memory {
+	return &memory{byUID: make(map[types.UID]*recollection), windows: make(map[profileOf]renewal.Window)}
+}
 
 // recall answers with a copy of what is remembered.
 func (m *memory) recall(uid types.UID) recollection {

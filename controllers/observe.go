@@ -89,6 +89,7 @@ func (r *DeviceCertificateReconciler) observe(ctx context.Context, base *v1alpha
 	if err := r.observeIssuer(ctx, s); err != nil {
 		return nil, err
 	}
+	s.snapshot.WindowOpens = r.windowOpens(s, now)
 	if attempt := base.Status.Attempt; attempt != nil {
 		s.snapshot.SettlesAt = r.memory.seenSince(base.UID, attempt.ID, now).Add(r.settling(ctx, base.Namespace, attempt))
 	}

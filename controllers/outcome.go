@@ -67,6 +67,9 @@ func (s *scope) failed(r *DeviceCertificateReconciler, f failure) {
 		record.LostRenewalOf = f.lostRenewalOf
 	}
 	next := renewal.Backoff(now, renewal.Failure{Count: record.Count, Terminal: f.terminal, NotAfter: s.secret.NotAfter}, string(s.cert.UID))
+	if f.reason == v1alpha1.ReasonRefused {
+		next = r.whenOpen(s, f.kind, next, now)
+	}
 	record.LastTime, record.NextTime = timeOf(now), timeOf(next)
 	record.Reason, record.Message, record.Terminal = f.reason, truncate(f.message), f.terminal
 	record.Kind, record.IssuanceHash = f.kind, f.issuanceHash
@@ -85,6 +88,7 @@ func (s *scope) recordFailure(status *v1alpha1.DeviceCertificateStatus) {
 func (p *purchase) notIssued(ctx context.Context, refusal *trustmanager.Error) {
 	switch refusal.Actor {
 	case trustmanager.User:
+		p.learnWindow(false)
 		p.failed(p.r, failure{reason: v1alpha1.ReasonRefused, terminal: true, kind: p.attempt.Kind, issuanceHash: p.attempt.IssuanceHash,
 			message: "the vendor refused the request, and nothing was bought (" + refusal.Error() + "): correct the spec or the enrollment profile; it is tried again by itself now and then" + p.profileHint()})
 		p.r.Accounts.SpecificationDoubted(p.issuer.ID, p.attempt.ProfileID)

@@ -77,6 +77,8 @@ const (
 	ReasonResolving = "Resolving"
 	// ReasonRateLimited: the attempt waits for a token.
 	ReasonRateLimited = "RateLimited"
+	// ReasonTooEarly: the renewal waits for the vendor's renewal window, as far as other renewals of the profile have shown it.
+	ReasonTooEarly = "TooEarly"
 	// ReasonBudgetExceeded: the attempt waits for another day, as limits.issuancesPerDay of its issuer is used up or kept for renewals.
 	ReasonBudgetExceeded = "BudgetExceeded"
 	// ReasonBackingOff: the attempt waits after a failure.

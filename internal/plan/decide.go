@@ -149,7 +149,7 @@ func purchase(s *Snapshot) (Plan, bool) {
 	if !want.Buys() {
 		return meanwhile(s, want), true
 	}
-	for _, g := range []gate{issuerGate, grantGate, problemGate, replacementGate, backoffGate} {
+	for _, g := range []gate{issuerGate, grantGate, problemGate, replacementGate, windowGate, backoffGate} {
 		if p, blocked := g(s, want); blocked {
 			p.Due = earliest(p.Due, validityEnd(s))
 			return meanwhile(s, p), true

@@ -55,6 +55,18 @@ func problemGate(s *Snapshot, _ Plan) (Plan, bool) {
 	return Plan{Action: ActionBlock, Reason: s.Problem.Reason, Message: s.Problem.Message, Due: s.Now.Add(reread), Failing: true}, true
 }
 
+// windowGate lets a scheduled renewal wait that the vendor would refuse as too early.
+func windowGate(s *Snapshot, want Plan) (Plan, bool) {
+	if want.Action != ActionRenew || want.Reason != v1alpha1.ReasonRenewing || !s.Now.Before(s.WindowOpens) || RetryRequested(s.Certificate) {
+		return Plan{}, false
+	}
+	return Plan{
+		Action: ActionWait, Reason: v1alpha1.ReasonTooEarly, Due: s.WindowOpens,
+		Message: "the vendor has refused renewals of this profile that early and accepted them later, so this one waits; " +
+			"choose spec.renewal.renewBefore within the profile's renewal window",
+	}, true
+}
+
 // backoffGate holds a purchase back after a failure, until its time, or until something changed that could mend it.
 func backoffGate(s *Snapshot, want Plan) (Plan, bool) {
 	f := s.Certificate.Status.Failures

@@ -139,3 +139,22 @@ func TestARowOfReplacementsEndsAfterADayWithoutOne(t *testing.T) {
 		}
 	}
 }
+
+func TestARenewalWaitsForTheVendorsWindow(t *testing.T) {
+	opens := func(after time.Duration) change {
+		return func(s *Snapshot) { s.WindowOpens = now.Add(after) }
+	}
+	retry := annotated(v1alpha1.AnnotationRetryRequestedAt, now.Format(time.RFC3339))
+	renews := decision{action: ActionRenew, reason: v1alpha1.ReasonRenewing}
+	named := func(d decision, name string, s *Snapshot) decision {
+		d.name, d.snapshot = name, s
+		return d
+	}
+	checkAll(t, []decision{
+		named(decision{action: ActionWait, reason: v1alpha1.ReasonTooEarly, after: time.Hour, says: "renewBefore"}, "it opens later", stored(due, opens(time.Hour))),
+		named(renews, "it is open", stored(due, opens(0))),
+		named(renews, "nothing is known", stored(due)),
+		named(renews, "a retry is asked for", stored(due, opens(time.Hour), retry)),
+		named(decision{action: ActionEnroll, reason: v1alpha1.ReasonOutOfDate}, "another certificate is asked for", stored(specChanged, opens(time.Hour))),
+	})
+}

@@ -28,6 +28,9 @@ type Snapshot struct {
 	IssuanceHash, RequestHash string
 	// Problem is what keeps the spec from being bought or rendered, found by reading what it refers to; nil when nothing does.
 	Problem *Problem
+	// WindowOpens is when the vendor renews the stored certificate, as far as that was learned; not after Now if it does already, or
+	// nothing is known.
+	WindowOpens time.Time
 	// InFlight: a goroutine of this process works on this object's attempt.
 	InFlight bool
 	// SettlesAt is when the open attempt can have no more effect that this process does not see. Zero while none is open.
