@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
@@ -114,6 +115,7 @@ func (r *IssuerReconciler) reconcile(ctx context.Context, id account.ID) (reconc
 		return reconcile.Result{}, err
 	}
 	found.remember(object)
+	found.watched = r.watches(ctx, object)
 	due := r.connect(ctx, id, found)
 	err = r.reportIssuer(ctx, object, found, r.expect(ctx, object.issuer()))
 	if apierrors.IsConflict(err) {
@@ -154,6 +156,26 @@ func issuerSecrets(object client.Object) []string {
 		names = append(names, ref.Name)
 	}
 	return names
+}
+
+// watches tells whether a change of anything the issuer's connection is made of is noticed by a watch: the cache holds the metadata of
+// Secrets that are labelled for it, and of nothing else.
+func (r *IssuerReconciler) watches(ctx context.Context, o issuerObject) bool {
+	namespace := o.GetNamespace()
+	if o.kind == v1alpha1.KindClusterDeviceIssuer {
+		namespace = r.ClusterResourceNamespace
+	}
+	if ref := o.spec.CABundleRef; !r.WatchSecrets || ref != nil && ref.Kind == v1alpha1.ObjectKindConfigMap {
+		return false
+	}
+	for _, name := range issuerSecrets(o.Object) {
+		meta := &metav1.PartialObjectMetadata{}
+		meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+		if r.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, meta) != nil || meta.Labels[v1alpha1.LabelWatch] != "true" {
+			return false
+		}
+	}
+	return true
 }
 
 // issuersOfSecret finds the issuers of a kind that name a Secret.

@@ -21,6 +21,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
@@ -46,6 +47,11 @@ type observed struct {
 	expiresAt time.Time
 	// material is what the credential's version is computed from.
 	material []byte
+	// accepted: an earlier process has tried this very connection and credential, and search is what it found out.
+	accepted bool
+	search   v1alpha1.CapabilityState
+	// watched: a watch tells when anything changes that it was read from.
+	watched bool
 }
 
 // credentialProblem is what a person must put right before an issuer can be used.
@@ -100,11 +106,17 @@ func (o *observed) remember(object issuerObject) {
 	if status.ObservedGeneration == o.Generation {
 		o.Blocked = status.BlockedProfiles
 	}
-	if can := status.Capabilities; can != nil && status.CredentialVersion == o.CredentialVersion {
-		if can.Enroll == v1alpha1.CapabilityYes {
-			o.CanEnroll = v1alpha1.CapabilityYes
-		}
-		o.CanSpecify = can.Specification
+	can := status.Capabilities
+	if can == nil || status.CredentialVersion != o.CredentialVersion {
+		return
+	}
+	if can.Enroll == v1alpha1.CapabilityYes {
+		o.CanEnroll = v1alpha1.CapabilityYes
+	}
+	o.CanSpecify = can.Specification
+	if status.ObservedGeneration == o.Generation && o.Credential.Passcode == "" && apimeta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReady) {
+		o.search = can.Search
+		o.accepted = o.search == v1alpha1.CapabilityYes || o.search == v1alpha1.CapabilityNo
 	}
 }
 

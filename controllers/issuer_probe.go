@@ -56,14 +56,21 @@ func (r *IssuerReconciler) connect(ctx context.Context, id account.ID, o observe
 	return due
 }
 
-// missingAfter is how soon a credential is looked for again that is not there, or of no use.
-const missingAfter = 30 * time.Second
+const (
+	// missingAfter is how soon a credential is looked for again that is not there, or of no use.
+	missingAfter = 30 * time.Second
+	// watchedRereadAfter is how soon one is read again whose changes a watch tells, in case the watch does not.
+	watchedRereadAfter = 6 * time.Hour
+)
 
-// rereadAt is when a credential is read again. It may not be watched.
+// rereadAt is when a credential is read again.
 func (r *IssuerReconciler) rereadAt(id account.ID, o observed) time.Time {
 	after := rereadAfter
-	if !o.Ready {
+	switch {
+	case !o.Ready:
 		after = missingAfter
+	case o.watched:
+		after = watchedRereadAfter
 	}
 	return r.Clock.Now().Add(after - renewal.Jitter(after/5, id.String()))
 }
@@ -80,6 +87,8 @@ func (o observed) judged(last probe, current bool) account.Connection {
 	c := o.Connection
 	switch {
 	case !c.Ready || c.Credential.Passcode != "":
+	case last.version == "" && o.accepted:
+		c.Untried, c.CanSearch = true, o.search
 	case !current:
 		c.Ready, c.Reason, c.Message = false, v1alpha1.ReasonProbing, "the credential is being tried"
 	case !last.accepted:
@@ -96,6 +105,9 @@ func (r *IssuerReconciler) needsProbe(id account.ID, o observed, last probe, cur
 	state := r.Accounts.State(id)
 	if o.Credential.Passcode != "" {
 		return state.Reason == v1alpha1.ReasonClockSkew
+	}
+	if last.version == "" && o.accepted && state.Waiting == 0 {
+		return false // it is tried when it is needed
 	}
 	return !current || !last.accepted || state.Reason != "" && state.RetryAt.IsZero()
 }

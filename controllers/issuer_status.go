@@ -89,6 +89,8 @@ func capabilities(found observed, tried probe, state account.State) *v1alpha1.Ca
 	}
 	if tried.version == found.Version() && tried.accepted {
 		known.Search = tried.search
+	} else if found.accepted && tried.version == "" {
+		known.Search = found.search
 	}
 	return known
 }

@@ -34,6 +34,8 @@ type account struct {
 	// specifications are those of the profiles that were bought from; canSpecify whether the credential may read them.
 	specifications map[string]*specification
 	canSpecify     v1alpha1.CapabilityState
+	// wanted: the issuer controller knows that somebody waits for an untried connection.
+	wanted bool
 	// inFlight counts leases, calls the requests under way that buy nothing, granted the waiters with a grant.
 	inFlight, calls, granted int
 }
@@ -50,7 +52,7 @@ func (a *account) waiting() int {
 
 // admits tells whether one more of the account's waiters may go, as far as the account is concerned.
 func (a *account) admits(now time.Time) bool {
-	return a.usable(now) && a.circuit.admits(now) && (a.allowance == 0 || a.inFlight+a.granted < a.allowance)
+	return a.usable(now) && !a.connection.Untried && a.circuit.admits(now) && (a.allowance == 0 || a.inFlight+a.granted < a.allowance)
 }
 
 // usable tells whether a grant, once given, is still good.
@@ -70,7 +72,7 @@ func (a *account) obstacle() (_ Wait, ok bool) {
 	reason, message, until := a.trouble()
 	switch reason {
 	case "":
-		return Wait{}, false
+		return Wait{Reason: v1alpha1.ReasonIssuerNotReady, Message: "the issuer's credential is being tried"}, a.connection.Untried
 	case v1alpha1.ReasonClockSkew:
 		return Wait{Reason: reason, Message: message}, true
 	}

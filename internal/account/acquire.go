@@ -64,6 +64,10 @@ func (r *Registry) Await(id ID, req Request) {
 
 // enqueue puts a request in its lane, or updates the one that waits there. The lock is held.
 func (r *Registry) enqueue(l *lane, req Request) *waiter {
+	if a := l.account; a.connection.Untried && !a.wanted {
+		a.wanted = true
+		r.probes = append(r.probes, a.id)
+	}
 	if w, ok := r.waiters[req.Key]; ok && w.lane == l {
 		r.update(w, req)
 		return w

@@ -59,6 +59,9 @@ type Connection struct {
 	// Ready: the credential was accepted, or cannot be tried. Reason and Message say why not.
 	Ready           bool
 	Reason, Message string
+	// Untried: that it is ready was found out by an earlier process. As soon as somebody wants to buy, Options.Probe asks for the issuer,
+	// and nothing is bought before an Update without it.
+	Untried bool
 	// CanEnroll, CanSearch, CanRevoke and CanSpecify are what the credential was seen to be able to do, in other processes too.
 	CanEnroll, CanSearch, CanRevoke, CanSpecify v1alpha1.CapabilityState
 	// Blocked are the profiles that were blocked when this process started. Only the first Update of an issuer looks at them.
@@ -105,7 +108,7 @@ func (r *Registry) connect(a *account, c Connection, client *trustmanager.Client
 		a.lanes.unblock()
 	}
 	old := a.gate
-	a.connection = c
+	a.connection, a.wanted = c, false
 	a.budget.adopt(c.Reservation, r.options.Clock.Now())
 	r.attach(a)
 	if old != a.gate {
