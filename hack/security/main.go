@@ -68,7 +68,7 @@ var fuzzTargets = []string{
 	"FuzzParseIssued ./internal/trustmanager", "FuzzParsePage ./internal/trustmanager", "FuzzParseErrorBody ./internal/trustmanager",
 	"FuzzParseRetryAfter ./internal/trustmanager", "FuzzClean ./internal/trustmanager", "FuzzDecode ./internal/decode", "FuzzPKCS12 ./internal/decode",
 	"FuzzCMS ./internal/decode", "FuzzZIP ./internal/decode", "FuzzParsedPEMIsEncodedBackToTheSame ./internal/certs",
-	"FuzzParsePrivateKeyNeverPanics ./internal/certs", "FuzzRead ./internal/tlssecret", "FuzzTime ./internal/renewal",
+	"FuzzParsePrivateKeyNeverPanics ./internal/certs", "FuzzRead ./internal/tlssecret", "FuzzTime ./internal/renewal", "FuzzParse ./internal/profile",
 	"FuzzReconcileAgainstHostileInput ./controllers",
 }
 

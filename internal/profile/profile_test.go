@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/devicecert/devicecert-operator/internal/testkit/limit"
 )
 
 // uuid is a custom device field's id: the vendor's are UUIDs or slugs.
@@ -256,8 +258,10 @@ func FuzzParse(f *testing.F) {
 	f.Add(text)
 	f.Add([]byte(`{"certificateAttributes":[{"id":"a","default":["b"],"fixed":true}]}`))
 	f.Fuzz(func(t *testing.T, document []byte) {
-		s, err := Parse(document)
-		if err != nil {
+		var s *Specification
+		var err error
+		limit.Hold(t, len(document), func() { s, err = Parse(document) })
+		if err != nil || s == nil {
 			return
 		}
 		_ = s.Wants()

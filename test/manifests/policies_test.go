@@ -261,7 +261,13 @@ func operatorIsConfined(t *testing.T, p *plane) {
 		s.Namespace = forbidden
 		refused(t, "a Secret in "+forbidden, operator.Create(t.Context(), s, client.DryRunAll), "system namespaces")
 	}
+	profile := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "devicecert-profile-x"}}
+	admitted(t, "a published profile", operator.Create(t.Context(), profile, client.DryRunAll))
+	settings := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: served, Name: "settings"}}
+	refused(t, "somebody's ConfigMap", operator.Create(t.Context(), settings, client.DryRunAll), "writes no ConfigMaps")
 	admin, _ := p.as(t, "admin", "system:masters")
+	admitted(t, "somebody makes it", admin.Create(t.Context(), settings))
+	refused(t, "deleting somebody's ConfigMap", operator.Delete(t.Context(), settings), "writes no ConfigMaps")
 	foreign := secretOf("foreign", corev1.SecretTypeOpaque, nil)
 	admitted(t, "a user's Secret", admin.Create(t.Context(), foreign))
 	refused(t, "deleting a user's Secret", operator.Delete(t.Context(), foreign), "does not carry its annotations")
