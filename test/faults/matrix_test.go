@@ -150,7 +150,7 @@ func (l workload) runTwice(t *testing.T, two pair) {
 	again := two.second.point
 	again.nth = 0
 	met = two.second.plan.arm(w, again)
-	w.startManager()
+	w.launchManager(w.kubeconfig) // which may die before it has said that it works
 	done := settled(w.before)
 	eventually(w.T, "the second fault is met, or nothing is left to do", func(context.Context) (bool, error) {
 		c := w.find(gateway)
