@@ -18,7 +18,7 @@ import (
 	"github.com/devicecert/devicecert-operator/internal/testkit/controlplane"
 )
 
-// pages are all pages of the documentation.
+// pages are all pages of the documentation, those of the chart included.
 func pages(t *testing.T) []string {
 	t.Helper()
 	found := []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"}
