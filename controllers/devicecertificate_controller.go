@@ -165,7 +165,7 @@ func (r *DeviceCertificateReconciler) buy(ctx context.Context, s *scope, p plan.
 		}
 		return reconcile.Result{}, nil
 	}
-	if quiet := r.quiet(s); quiet > 0 && !wait.Terminal {
+	if quiet := r.quiet(s, p); quiet > 0 && !wait.Terminal {
 		return reconcile.Result{RequeueAfter: quiet}, nil
 	}
 	p.Action, p.Reason, p.Message = plan.ActionWait, wait.Reason, wait.Message
@@ -192,9 +192,10 @@ func (s *scope) request() account.Request {
 // urgentAt is when the certificate in the Secret has so little of its lifetime left that no budget may hold its successor back.
 func (s *scope) urgentAt() time.Time { return renewal.LastResort(s.secret.Lifetime()) }
 
-// quiet is how long a first wait goes unreported yet.
-func (r *DeviceCertificateReconciler) quiet(s *scope) time.Duration {
-	if s.cert.Status.ObservedGeneration >= 0 {
+// quiet is how long the wait for a first certificate or a renewal goes unreported yet. That the spec asks for another certificate than
+// the one stored is told at once.
+func (r *DeviceCertificateReconciler) quiet(s *scope, p plan.Plan) time.Duration {
+	if s.cert.Status.ObservedGeneration >= 0 && p.Action != plan.ActionRenew {
 		return 0
 	}
 	var since time.Time

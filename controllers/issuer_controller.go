@@ -117,7 +117,8 @@ func (r *IssuerReconciler) reconcile(ctx context.Context, id account.ID) (reconc
 	found.remember(object)
 	found.watched = r.watches(ctx, object)
 	due := r.connect(ctx, id, found)
-	err = r.reportIssuer(ctx, object, found, r.expect(ctx, object.issuer()))
+	forecast, again := r.expect(ctx, object.issuer())
+	err = r.reportIssuer(ctx, object, found, forecast, again)
 	if apierrors.IsConflict(err) {
 		return reconcile.Result{RequeueAfter: cacheLag}, nil
 	}

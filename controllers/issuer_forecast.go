@@ -25,20 +25,20 @@ const (
 )
 
 // expect counts when the renewals of an issuer's certificates fall due, and tells its account: new certificates leave them what they need
-// of the budget.
-func (r *IssuerReconciler) expect(ctx context.Context, i issuer) renewal.Forecast {
+// of the budget. again: it was counted before by this process, which a start alone is no reason to write for.
+func (r *IssuerReconciler) expect(ctx context.Context, i issuer) (_ renewal.Forecast, again bool) {
 	now := r.Clock.Now()
 	r.mu.Lock()
 	last, known := r.forecasts[i.ID]
 	r.mu.Unlock()
 	if age := now.Sub(last.At); known && age >= 0 && age < forecastAge && account.DayOf(now).Equal(account.DayOf(last.At)) {
-		return last
+		return last, true
 	}
 	counted := renewal.Forecast{At: now}
 	list := &v1alpha1.DeviceCertificateList{}
 	if err := r.Client.List(ctx, list, client.MatchingFields{indexIssuer: issuerKey(i.ID.Kind, i.ID.Name)},
 		client.InNamespace(i.ID.Namespace), client.UnsafeDisableDeepCopy); err != nil {
-		return last // only the cache is read, and it is synced before anything is watched
+		return last, known // only the cache is read, and it is synced before anything is watched
 	}
 	for n := range list.Items {
 		c := &list.Items[n]
@@ -53,7 +53,7 @@ func (r *IssuerReconciler) expect(ctx context.Context, i issuer) renewal.Forecas
 	r.forecasts[i.ID] = counted
 	r.mu.Unlock()
 	r.Accounts.Expect(i.ID, counted.Today)
-	return counted
+	return counted, known
 }
 
 // worthTelling tells whether a forecast has changed so much, and the one on record is so old, that it is worth a write.

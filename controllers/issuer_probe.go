@@ -60,7 +60,7 @@ const (
 	// missingAfter is how soon a credential is looked for again that is not there, or of no use.
 	missingAfter = 30 * time.Second
 	// watchedRereadAfter is how soon one is read again whose changes a watch tells, in case the watch does not.
-	watchedRereadAfter = 6 * time.Hour
+	watchedRereadAfter = 2 * time.Hour
 )
 
 // rereadAt is when a credential is read again.

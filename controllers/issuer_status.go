@@ -30,7 +30,7 @@ const (
 
 // reportIssuer writes the issuer's status, once and only if it changed. What is reserved of the budget is fenced by the version that was
 // observed, so that no two processes reserve the same, and counts once it is written.
-func (r *IssuerReconciler) reportIssuer(ctx context.Context, o issuerObject, found observed, due renewal.Forecast) error {
+func (r *IssuerReconciler) reportIssuer(ctx context.Context, o issuerObject, found observed, due renewal.Forecast, again bool) error {
 	base, ok := o.DeepCopyObject().(client.Object)
 	if !ok {
 		return fmt.Errorf("%s %s cannot be copied", o.kind, o.GetName())
@@ -46,7 +46,7 @@ func (r *IssuerReconciler) reportIssuer(ctx context.Context, o issuerObject, fou
 		patch = client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})
 	}
 	changed := !equality.Semantic.DeepEqual(issuerOf(base).status, o.status)
-	if now := r.Clock.Now(); changed && due.Certificates > 0 || worthTelling(o.status.Forecast, due, now) {
+	if now := r.Clock.Now(); changed && due.Certificates > 0 || again && worthTelling(o.status.Forecast, due, now) {
 		o.status.Forecast = forecastOf(due, now)
 	} else if !changed {
 		return nil
