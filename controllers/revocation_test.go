@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -82,23 +83,28 @@ func TestAPredecessorIsRevokedAfterItsGracePeriod(t *testing.T) {
 }
 
 func TestAForgedPredecessorIsNotRevoked(t *testing.T) {
-	g := NewWithT(t)
-	w := newWorld(t)
-	foreign := w.buyElsewhere("victim.example")
-	w.certificate("gateway", func(c *v1alpha1.DeviceCertificate) {
-		c.Spec.Revocation.OnSupersede = v1alpha1.RevocationRevoke
-		c.Spec.Revocation.GracePeriod = &metav1.Duration{}
-	})
-	w.settle()
-	victim := w.vendor.Ledger()[0]
-	w.editStatus("gateway", func(s *v1alpha1.DeviceCertificateStatus) {
-		forged := v1alpha1.SupersededCertificate{SupersededAt: metav1.NewTime(w.clock.Now().Add(-time.Hour))}
-		forged.CertificateID, forged.SerialNumber, forged.NotAfter = foreign, victim.SerialNumber, metav1.NewTime(victim.NotAfter)
-		s.Superseded = append(s.Superseded, forged)
-	})
-	w.pass(time.Hour)
-	g.Expect(w.vendor.Ledger()[0].Status).To(Equal("ISSUED"))
-	g.Expect(w.shows("gateway", v1alpha1.ConditionReady)).To(Equal("True Stored"))
+	for name, fingerprint := range map[string]string{
+		"without a fingerprint": "", "with that of a certificate somebody made with the victim's serial number": strings.Repeat("0a", 32),
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			w := newWorld(t)
+			foreign := w.buyElsewhere("victim.example")
+			w.certificate("gateway", supersededRevoked(0))
+			w.settle()
+			victim := w.vendor.Ledger()[0]
+			w.editStatus("gateway", func(s *v1alpha1.DeviceCertificateStatus) {
+				forged := v1alpha1.SupersededCertificate{SupersededAt: metav1.NewTime(w.clock.Now().Add(-time.Hour))}
+				forged.IssuedCertificate = *s.Issued
+				forged.CertificateID, forged.SerialNumber, forged.NotAfter = foreign, victim.SerialNumber, metav1.NewTime(victim.NotAfter)
+				forged.FingerprintSHA256 = fingerprint
+				s.Superseded = append(s.Superseded, forged)
+			})
+			w.pass(time.Hour)
+			g.Expect(w.vendor.Ledger()[0].Status).To(Equal("ISSUED"))
+			g.Expect(w.shows("gateway", v1alpha1.ConditionReady)).To(Equal("True Stored"))
+		})
+	}
 }
 
 func supersededRevoked(grace time.Duration) func(*v1alpha1.DeviceCertificate) {
