@@ -35,6 +35,10 @@ import (
 // would cost as much as the certificate.
 const quietWait = 10 * time.Second
 
+// quietTurn is the same where nothing is in the way but those who are more urgent: the queue moves, and a fleet that is declared at once
+// would cost a write more for each certificate.
+const quietTurn = 5 * time.Minute
+
 // DeviceCertificateReconciler keeps the Secrets of DeviceCertificates in line with their specs. All fields are required.
 type DeviceCertificateReconciler struct {
 	// Client reads from the cache; Reader reads live.
@@ -165,7 +169,11 @@ func (r *DeviceCertificateReconciler) buy(ctx context.Context, s *scope, p plan.
 		}
 		return reconcile.Result{}, nil
 	}
-	if quiet := r.quiet(s, p); quiet > 0 && !wait.Terminal {
+	patience := quietWait
+	if wait.Reason == v1alpha1.ReasonRateLimited && wait.Until.IsZero() {
+		patience = quietTurn
+	}
+	if quiet := r.quiet(s, p, patience); quiet > 0 && !wait.Terminal {
 		return reconcile.Result{RequeueAfter: quiet}, nil
 	}
 	p.Action, p.Reason, p.Message = plan.ActionWait, wait.Reason, wait.Message
@@ -194,7 +202,7 @@ func (s *scope) urgentAt() time.Time { return renewal.LastResort(s.secret.Lifeti
 
 // quiet is how long the wait for a first certificate or a renewal goes unreported yet. That the spec asks for another certificate than
 // the one stored is told at once.
-func (r *DeviceCertificateReconciler) quiet(s *scope, p plan.Plan) time.Duration {
+func (r *DeviceCertificateReconciler) quiet(s *scope, p plan.Plan, patience time.Duration) time.Duration {
 	if s.cert.Status.ObservedGeneration >= 0 && p.Action != plan.ActionRenew {
 		return 0
 	}
@@ -205,7 +213,7 @@ func (r *DeviceCertificateReconciler) quiet(s *scope, p plan.Plan) time.Duration
 		}
 		since = m.waitingSince
 	})
-	return since.Add(quietWait).Sub(s.snapshot.Now)
+	return since.Add(patience).Sub(s.snapshot.Now)
 }
 
 // heldBack is how long the object's next step must wait after one that failed.
