@@ -6,7 +6,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -87,12 +86,12 @@ func (o *abandonOptions) Run(ctx context.Context) error {
 		return nil
 	}
 	w := o.newWait(s, "given up", o.steering.timeout)
-	w.add(before, abandoned(before, now))
+	w.add(before, abandoned(before))
 	return w.run(ctx)
 }
 
 // abandoned judges whether the attempt that was open is closed.
-func abandoned(before *v1alpha1.DeviceCertificate, now time.Time) judge {
+func abandoned(before *v1alpha1.DeviceCertificate) judge {
 	return func(c *v1alpha1.DeviceCertificate) (ending, string) {
 		if open := c.Status.Attempt; c.UID == before.UID && (open == nil || open.ID != before.Status.Attempt.ID) {
 			for _, orphan := range c.Status.Orphans {

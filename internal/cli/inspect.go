@@ -202,7 +202,7 @@ func (o *inspectOptions) lookIntoFiles() (*inspection, error) {
 }
 
 func (o *inspectOptions) read(name string) ([]byte, error) {
-	var from io.Reader = o.In
+	from := o.In
 	if name != "-" {
 		file, err := os.Open(name) //nolint:gosec // the user names the file, and may read it
 		if err != nil {

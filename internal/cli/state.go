@@ -142,8 +142,8 @@ func pending(c *v1alpha1.DeviceCertificate) (time.Time, bool) {
 func next(c *v1alpha1.DeviceCertificate, now time.Time) []string {
 	var lines []string
 	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
-	plugin := func(verb string, args ...string) string {
-		return strings.Join(append([]string{"kubectl devicecert", verb, c.Name, "-n", c.Namespace}, args...), " ")
+	plugin := func(verb string) string {
+		return fmt.Sprintf("kubectl devicecert %s %s -n %s", verb, c.Name, c.Namespace)
 	}
 	attempt, failures := c.Status.Attempt, c.Status.Failures
 	switch {

@@ -42,8 +42,8 @@ type shared struct {
 	admin client.WithWatch
 	// operatorKubeconfig holds the token of the shipped service account.
 	operatorKubeconfig string
-	// manager and simulator are the programs.
-	manager, simulator string
+	// manager, simulator and plugin are the programs.
+	manager, simulator, plugin string
 }
 
 var env shared
@@ -76,8 +76,9 @@ func prepare(dir string) error {
 		return err
 	}
 	env.manager, env.simulator = filepath.Join(dir, "manager"), filepath.Join(dir, "simulator")
+	env.plugin = filepath.Join(dir, "kubectl-devicecert")
 	const root = "../.."
-	if err := installation.Build(context.Background(), root, dir, "", "manager", "simulator"); err != nil {
+	if err := installation.Build(context.Background(), root, dir, "", "manager", "simulator", "kubectl-devicecert"); err != nil {
 		return err
 	}
 	installed, err := installation.Start(context.Background(), root, true)
