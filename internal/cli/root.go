@@ -47,7 +47,7 @@ func NewCommand(e *Environment) *cobra.Command {
 	for group, commands := range map[*cobra.Group][]*cobra.Command{
 		look:    {newStatusCommand(e), newListCommand(e), newInspectCommand(e), newDoctorCommand(e)},
 		steer:   {newRenewCommand(e), newRetryCommand(e), newAbandonCommand(e), newAcknowledgeCommand(e), newRevokeCommand(e)},
-		prepare: {newPlanCommand(e)},
+		prepare: {newPlanCommand(e), newProfileCommand(e)},
 	} {
 		for _, c := range commands {
 			c.GroupID = group.ID

@@ -22,6 +22,7 @@ import (
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/certs"
 	"github.com/devicecert/devicecert-operator/internal/plan"
+	"github.com/devicecert/devicecert-operator/internal/profile"
 	"github.com/devicecert/devicecert-operator/internal/tlssecret"
 )
 
@@ -63,8 +64,50 @@ func (p *planner) snapshot(ctx context.Context, f *foreseen, live, wanted *v1alp
 	if err != nil {
 		return nil, err
 	}
-	s.IssuanceHash, err = plan.IssuanceHash(host, &wanted.Spec, key)
+	if s.RequestHash, err = plan.IssuanceHash(host, &wanted.Spec, key); err != nil {
+		return nil, err
+	}
+	s.IssuanceHash, err = plan.IssuanceHash(host, p.resolved(ctx, f, wanted), key)
 	return s, err
+}
+
+// resolved is the spec with its attributes under their ids, as far as a published specification of the profile tells them. What that says
+// the vendor would refuse is remarked.
+func (p *planner) resolved(ctx context.Context, f *foreseen, c *v1alpha1.DeviceCertificate) *v1alpha1.DeviceCertificateSpec {
+	found, _, err := p.published(ctx, c.Spec.EnrollmentProfileID, operatorNamespace)
+	if err != nil || len(found) == 0 {
+		return &c.Spec
+	}
+	wants := found[0].Specification
+	spec := c.Spec.DeepCopy()
+	request := profile.Request{KeyType: spec.PrivateKey.KeyType, Format: string(spec.PrivateKey.Format)}
+	for _, part := range []struct {
+		kind       profile.Kind
+		attributes []v1alpha1.Attribute
+		sent       *[]profile.Value
+	}{{profile.Certificate, spec.CertificateAttributes, &request.CertificateAttributes}, {profile.Device, spec.DeviceAttributes, &request.DeviceAttributes}} {
+		for i := range part.attributes {
+			a := &part.attributes[i]
+			id, err := wants.ResolveID(part.kind, a.ID)
+			if err != nil {
+				f.remark("%v", err)
+				return &c.Spec
+			}
+			a.ID = id
+			*part.sent = append(*part.sent, profile.Value{ID: id, Values: attributeValues(*a)})
+		}
+	}
+	for _, problem := range wants.Check(request).Problems {
+		f.remark("the profile's published specification says: %s", problem)
+	}
+	return spec
+}
+
+func attributeValues(a v1alpha1.Attribute) []string {
+	if a.Value != nil {
+		return []string{*a.Value}
+	}
+	return a.Values
 }
 
 // secret is what is stored under a name, or what the status says of it where Secrets cannot be read.
@@ -92,7 +135,7 @@ func (p *planner) secret(ctx context.Context, f *foreseen, c *v1alpha1.DeviceCer
 		found.State, found.Owner = plan.SecretForeign, owner.Owner
 		return found, nil
 	}
-	found.CertificateID, found.AttemptID, found.IssuanceHash = stored.CertificateID, stored.AttemptID, stored.IssuanceHash
+	found.CertificateID, found.AttemptID, found.IssuanceHash, found.RequestHash = stored.CertificateID, stored.AttemptID, stored.IssuanceHash, stored.RequestHash
 	found.IssuedAt, found.HandledRenewRequest = stored.IssuedAt, stored.HandledRenewRequest
 	if stored.Broken != nil {
 		found.Broken = stored.Broken.Error()
@@ -259,8 +302,5 @@ func attributes(field string, before, after []v1alpha1.Attribute, note func(fiel
 }
 
 func attributeText(a v1alpha1.Attribute) string {
-	if a.Value != nil {
-		return *a.Value
-	}
-	return strings.Join(a.Values, ",")
+	return strings.Join(attributeValues(a), ",")
 }
