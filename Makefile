@@ -11,6 +11,7 @@ TESTFLAGS ?= -race -shuffle=on -timeout=20m
 CONTROLLER_GEN := $(TOOLS)/controller-gen
 LINTER := $(TOOLS)/golangci-lint-kube-api-linter
 GOVULNCHECK := $(TOOLS)/govulncheck
+HELM := $(TOOLS)/helm
 
 .PHONY: help
 help: ## Show this list
@@ -31,11 +32,12 @@ generate: $(CONTROLLER_GEN) ## Regenerate deepcopy functions and apply configura
 	$(CONTROLLER_GEN) applyconfiguration:headerFile=hack/boilerplate.go.txt paths=./api/...
 
 .PHONY: manifests
-manifests: $(CONTROLLER_GEN) ## Regenerate the CRDs, the manager's roles and Argo CD's scripts in config/
+manifests: $(CONTROLLER_GEN) ## Regenerate the CRDs, the manager's roles and Argo CD's scripts in config/, and the chart from them
 	rm -f config/crd/bases/*.yaml
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
 	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./controllers/... output:rbac:dir=config/rbac
 	go run ./hack/roles
+	go run ./hack/chart
 	go run ./hack/gitops
 
 .PHONY: docs
@@ -54,8 +56,11 @@ lint: $(LINTER) ## Run the linters of .golangci.yml
 prerequisites: ## Install what the tests compare with (openssl, Java, nginx, ...), where apt-get can
 	@hack/prerequisites.sh
 
+.PHONY: helm
+helm: $(HELM) ## Build Helm, which tests and packages the chart
+
 .PHONY: test
-test: prerequisites build controlplane ## Run all tests
+test: prerequisites build controlplane helm ## Run all tests
 	go test $(TESTFLAGS) ./...
 
 .PHONY: e2e
@@ -123,6 +128,11 @@ reproducible: ## Build the manager twice, in different folders, and compare
 .PHONY: fips
 fips: ## Build with Go's FIPS 140-3 module and test with it switched on
 	@hack/fips.sh
+
+# Helm has a module of its own: the versions of Kubernetes it wants are not the other tools'.
+$(HELM): hack/helm/go.mod hack/helm/go.sum
+	go -C hack/helm build -trimpath -ldflags="-s -w -X helm.sh/helm/v4/internal/version.version=$$(go -C hack/helm list -m -f '{{.Version}}' helm.sh/helm/v4)" -o $@ helm.sh/helm/v4/cmd/helm
+	@touch $@
 
 $(CONTROLLER_GEN): PACKAGE := sigs.k8s.io/controller-tools/cmd/controller-gen
 $(LINTER): PACKAGE := sigs.k8s.io/kube-api-linter/cmd/golangci-lint-kube-api-linter

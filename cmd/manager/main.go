@@ -15,16 +15,25 @@ import (
 )
 
 func main() {
-	options, err := parse(os.Args[1:])
+	err := start(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
 		return
-	}
-	if err == nil {
-		ctrl.SetLogger(zap.New(zap.UseFlagOptions(&options.zap)))
-		err = run(ctrl.SetupSignalHandler(), options)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "manager:", err)
 		os.Exit(1)
 	}
+}
+
+func start(args []string) error {
+	if len(args) > 0 && args[0] == uninstallCommand {
+		ctrl.SetLogger(zap.New())
+		return runUninstall(ctrl.SetupSignalHandler(), args[1:])
+	}
+	options, err := parse(args)
+	if err != nil {
+		return err
+	}
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&options.zap)))
+	return run(ctrl.SetupSignalHandler(), options)
 }

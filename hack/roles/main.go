@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command roles derives the manager's narrower roles from config/rbac/role.yaml, which controller-gen writes from the markers in
-// controllers/: so that a right that is added there is not forgotten here. `make manifests` runs it in the root of the repository.
+// controllers/, and the chart's rules: so that a right that is added there is not forgotten here. `make manifests` runs it in the root of the repository.
 package main
 
 import (
@@ -18,7 +18,7 @@ import (
 )
 
 func main() {
-	if err := run("config"); err != nil {
+	if err := run("config", "charts/devicecert-operator"); err != nil {
 		fmt.Fprintln(os.Stderr, "roles:", err)
 		os.Exit(1)
 	}
@@ -28,7 +28,7 @@ func main() {
 const tenantNamespace = "tenant"
 
 // run reads the wide role and writes the narrow ones.
-func run(config string) error {
+func run(config, chart string) error {
 	text, err := os.ReadFile(filepath.Join(config, "rbac", "role.yaml"))
 	if err != nil {
 		return err
@@ -47,7 +47,7 @@ func run(config string) error {
 			return err
 		}
 	}
-	return nil
+	return writeChart(config, chart, wide.Rules)
 }
 
 func write(path string, role any) error {

@@ -29,6 +29,7 @@ const (
 	labelName      = "name"
 	labelState     = "state"
 	labelOutcome   = "outcome"
+	labelWithin    = "within"
 )
 
 // Counters count what happens. The zero value is of no use; see NewCounters.

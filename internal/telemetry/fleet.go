@@ -76,6 +76,7 @@ var (
 
 	certificates = describe("devicecert_certificates", "DeviceCertificates by issuer and state; every one is in exactly one state.", labelIssuer, labelState)
 	attempts     = describe("devicecert_open_attempts", "DeviceCertificates with an attempt whose outcome is not known yet.", labelIssuer)
+	forecast     = describe("devicecert_renewals_due", "Renewals that fall due within that time, the overdue ones included.", labelIssuer, labelWithin)
 
 	issuerReady      = describe("devicecert_issuer_ready", "Whether the issuer can be bought from.", labelIssuer)
 	issuerSuspended  = describe("devicecert_issuer_suspended", "Whether spec.suspend of the issuer is true.", labelIssuer)
@@ -90,7 +91,7 @@ var (
 // Describe implements prometheus.Collector.
 func (f *Fleet) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		readable, notAfter, renewal, ready, expired, expiring, overdue, failing, orphans, certificates, attempts,
+		readable, notAfter, renewal, ready, expired, expiring, overdue, failing, orphans, certificates, attempts, forecast,
 		issuerReady, issuerSuspended, issuerCircuit, issuerWaiting, issuerInFlight, issuerBlocked, issuerCredential, issuerSkew,
 	} {
 		ch <- d

@@ -165,6 +165,9 @@ func TestOneCertificateIsThisMuchText(t *testing.T) {
 		"devicecert_certificate_renewal_failing" + of + "} 1",
 		"devicecert_certificate_renewal_timestamp_seconds" + of + "} 1.7999964e+09",
 		`devicecert_open_attempts{issuer="ClusterDeviceIssuer/digicert"} 1`,
+		`devicecert_renewals_due{issuer="ClusterDeviceIssuer/digicert",within="168h"} 1`,
+		`devicecert_renewals_due{issuer="ClusterDeviceIssuer/digicert",within="1h"} 1`,
+		`devicecert_renewals_due{issuer="ClusterDeviceIssuer/digicert",within="24h"} 1`,
 	}
 	got := slices.DeleteFunc(scraped(t, w.fleet(All)), func(line string) bool { return strings.HasPrefix(line, "devicecert_certificates{") })
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -274,7 +277,7 @@ func BenchmarkScrapeOf10000Certificates(b *testing.B) {
 		w.certificates = append(w.certificates, certificate(fmt.Sprintf("gateway-%05d", i)))
 	}
 	for b.Loop() {
-		if lines := scraped(b, w.fleet(All)); len(lines) != 30_009 {
+		if lines := scraped(b, w.fleet(All)); len(lines) != 30_012 {
 			b.Fatalf("%d lines", len(lines))
 		}
 	}

@@ -42,7 +42,14 @@ type scrape struct {
 type count struct {
 	states   map[state]int
 	attempts int
+	due      [len(horizons)]int
 }
+
+// horizons are how far the forecast looks.
+var horizons = [...]struct {
+	name string
+	time.Duration
+}{{"1h", time.Hour}, {"24h", 24 * time.Hour}, {"168h", 7 * 24 * time.Hour}}
 
 func (s *scrape) of(issuer string) *count {
 	c, ok := s.counts[issuer]
@@ -99,6 +106,13 @@ func (s *scrape) certificate(c *v1alpha1.DeviceCertificate, issuer string) {
 	if c.Status.Attempt != nil {
 		sums.attempts++
 	}
+	if due := c.Status.RenewalTime; due != nil {
+		for i, horizon := range horizons {
+			if due.Sub(s.now) <= horizon.Duration {
+				sums.due[i]++
+			}
+		}
+	}
 	s.orphans(c, issuer)
 	if s.detail == Problems && j.state() == stateReady {
 		return
@@ -138,6 +152,9 @@ func (s *scrape) sums() {
 	for issuer, sums := range s.counts {
 		for _, st := range states {
 			gauge(s.ch, certificates, float64(sums.states[st]), issuer, string(st))
+		}
+		for i, horizon := range horizons {
+			gauge(s.ch, forecast, float64(sums.due[i]), issuer, horizon.name)
 		}
 		gauge(s.ch, attempts, float64(sums.attempts), issuer)
 	}

@@ -10,6 +10,15 @@ import (
 	"path/filepath"
 )
 
+// Program returns the path of one of the programs of `make controlplane`, such as kubectl, for tests that need no control plane.
+func Program(name string) (string, error) {
+	dir, err := findPrograms("")
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, name), nil
+}
+
 // findPrograms returns the absolute folder that holds all four programs: dir if it is not empty,
 // else the one named by KUBEBUILDER_ASSETS if it is complete (setup-envtest's has no controller
 // manager), else bin/k8s of the enclosing module.
