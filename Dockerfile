@@ -4,9 +4,13 @@
 ARG BUILDER=golang:1.26
 ARG BASE=gcr.io/distroless/static:nonroot
 
+# Go compiles for every platform on the builder's own.
 FROM --platform=${BUILDPLATFORM:-linux/amd64} ${BUILDER} AS build
-ARG TARGETOS
+ARG TARGETOS=linux
 ARG TARGETARCH
+# v7 for linux/arm/v7.
+ARG TARGETVARIANT
+ARG VERSION=dev
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
@@ -14,7 +18,8 @@ COPY api api
 COPY cmd/manager cmd/manager
 COPY controllers controllers
 COPY internal internal
-RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} go build -trimpath -ldflags=-s -o /manager ./cmd/manager
+RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} GOARM=${TARGETVARIANT#v} \
+    go build -trimpath -ldflags="-s -X main.version=${VERSION}" -o /manager ./cmd/manager
 
 FROM ${BASE}
 COPY --from=build /manager /manager

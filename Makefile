@@ -129,6 +129,10 @@ reproducible: ## Build the manager twice, in different folders, and compare
 fips: ## Build with Go's FIPS 140-3 module and test with it switched on
 	@hack/fips.sh
 
+.PHONY: release
+release: controlplane helm sbom ## Build programs, chart, install.yaml, SBOM and checksums of VERSION (v0.1.0) into dist/
+	@hack/release.sh
+
 # Helm has a module of its own: the versions of Kubernetes it wants are not the other tools'.
 $(HELM): hack/helm/go.mod hack/helm/go.sum
 	go -C hack/helm build -trimpath -ldflags="-s -w -X helm.sh/helm/v4/internal/version.version=$$(go -C hack/helm list -m -f '{{.Version}}' helm.sh/helm/v4)" -o $@ helm.sh/helm/v4/cmd/helm

@@ -102,7 +102,7 @@ func TestPrometheusSeesTheFleetAndRaisesTheAlarm(t *testing.T) {
 	w.certificate("short", func(c *v1alpha1.DeviceCertificate) { c.Spec.EnrollmentProfileID = profileShort }) // for the calendar
 	issuer := "DeviceIssuer/" + w.namespace + "/" + issuerName
 	p.await("the certificate is seen", fmt.Sprintf(`devicecert_certificate_ready{namespace=%q,name="gateway",issuer=%q} == 1`, w.namespace, issuer))
-	p.await("its purchase is counted", fmt.Sprintf(`devicecert_issuances_total{issuer=%q,kind="enroll",reason="Issuing"} == 1`, issuer))
+	p.await("both purchases are counted", fmt.Sprintf(`devicecert_issuances_total{issuer=%q,kind="enroll",reason="Issuing"} == 2`, issuer))
 	p.everyPanel()
 
 	if quiet, err := p.query(w.ctx, `ALERTS{alertstate="firing"}`); err != nil || len(quiet) > 0 {
