@@ -84,6 +84,8 @@ var (
 	issuerWaiting    = describe("devicecert_issuer_waiting_purchases", "Purchases that wait in this process for their turn.", labelIssuer)
 	issuerInFlight   = describe("devicecert_issuer_requests_in_flight", "Requests of this process to the vendor that are under way.", labelIssuer)
 	issuerBlocked    = describe("devicecert_issuer_blocked_profiles", "Profiles that are not bought from until somebody acts.", labelIssuer)
+	issuerLimit      = describe("devicecert_issuer_budget_limit", "Issuances per day that the issuer shares with all of its host and credential; absent without a bound.", labelIssuer)
+	issuerUsed       = describe("devicecert_issuer_budget_used", "Issuances of today that this issuer has made or is about to make; absent without a bound.", labelIssuer)
 	issuerCredential = describe("devicecert_issuer_credential_expiry_timestamp_seconds", "End of the client certificate; absent where it is not known.", labelIssuer)
 	issuerSkew       = describe("devicecert_issuer_clock_skew_seconds", "The vendor's clock minus the operator's; absent before the first answer.", labelIssuer)
 )
@@ -92,7 +94,7 @@ var (
 func (f *Fleet) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		readable, notAfter, renewal, ready, expired, expiring, overdue, failing, orphans, certificates, attempts, forecast,
-		issuerReady, issuerSuspended, issuerCircuit, issuerWaiting, issuerInFlight, issuerBlocked, issuerCredential, issuerSkew,
+		issuerReady, issuerSuspended, issuerCircuit, issuerWaiting, issuerInFlight, issuerBlocked, issuerLimit, issuerUsed, issuerCredential, issuerSkew,
 	} {
 		ch <- d
 	}

@@ -193,12 +193,14 @@ func TestAnIssuerShowsWhatItsStatusAndItsAccountKnow(t *testing.T) {
 			Conditions:          []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue}},
 			CredentialExpiresAt: at(0), BlockedProfiles: make([]v1alpha1.BlockedProfile, 3),
 		}}},
-		states: map[account.ID]account.State{id: {Known: true, CircuitOpen: true, Waiting: 7, InFlight: 2, SkewKnown: true, Skew: -90 * time.Second}},
+		states: map[account.ID]account.State{id: {Known: true, CircuitOpen: true, Waiting: 7, InFlight: 2, IssuancesPerDay: 100, IssuedToday: 95, SkewKnown: true, Skew: -90 * time.Second}},
 	}
 	w.issuers[0].Spec.Suspend = true
 	const of = `{issuer="DeviceIssuer/edge/digicert"} `
 	want := []string{
 		"devicecert_issuer_blocked_profiles" + of + "3",
+		"devicecert_issuer_budget_limit" + of + "100",
+		"devicecert_issuer_budget_used" + of + "95",
 		"devicecert_issuer_circuit_open" + of + "1",
 		"devicecert_issuer_clock_skew_seconds" + of + "-90",
 		"devicecert_issuer_credential_expiry_timestamp_seconds" + of + "1.8e+09",

@@ -171,6 +171,10 @@ func (f *Fleet) issuer(s *scrape, i *issuer) {
 	put(issuerWaiting, float64(now.Waiting))
 	put(issuerInFlight, float64(now.InFlight))
 	put(issuerBlocked, float64(len(i.status.BlockedProfiles)))
+	if now.IssuancesPerDay > 0 {
+		put(issuerLimit, float64(now.IssuancesPerDay))
+		put(issuerUsed, float64(now.IssuedToday))
+	}
 	moment(put, issuerCredential, i.status.CredentialExpiresAt)
 	if now.SkewKnown {
 		put(issuerSkew, now.Skew.Seconds())
