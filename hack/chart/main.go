@@ -29,7 +29,7 @@ func writeCRDs(from, to string) error {
 	if err := os.RemoveAll(to); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(to, 0o755); err != nil {
+	if err := os.MkdirAll(to, 0o750); err != nil {
 		return err
 	}
 	paths, err := filepath.Glob(filepath.Join(from, "*.yaml"))

@@ -23,6 +23,7 @@ import (
 	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 )
 
@@ -72,7 +73,7 @@ func Filter(config *rest.Config, c *http.Client) (metricsserver.Filter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client for access reviews: %w", err)
 	}
-	g := newGuard(tokens.TokenReviews(), access.SubjectAccessReviews(), time.Now)
+	g := newGuard(tokens.TokenReviews(), access.SubjectAccessReviews(), clock.RealClock{}.Now)
 	return func(log logr.Logger, next http.Handler) (http.Handler, error) { return g.before(log, next), nil }, nil
 }
 

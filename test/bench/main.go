@@ -88,7 +88,7 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
-	if err := os.MkdirAll(o.out, 0o755); err != nil {
+	if err := os.MkdirAll(o.out, 0o750); err != nil {
 		return err
 	}
 	path := filepath.Join(o.out, "result.json")

@@ -6,6 +6,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"k8s.io/utils/clock"
 )
 
 // process is a program of ours that runs. It dies with this one.
@@ -29,7 +32,7 @@ func start(logPath, program string, args ...string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &process{command: exec.Command(program, args...), log: log, ended: make(chan struct{})}
+	p := &process{command: exec.CommandContext(context.Background(), program, args...), log: log, ended: make(chan struct{})}
 	p.command.Stdout, p.command.Stderr = log, log
 	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.command.Start(); err != nil {
@@ -48,7 +51,7 @@ func (p *process) stop() {
 	_ = p.command.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.ended:
-	case <-time.After(patience):
+	case <-clock.RealClock{}.After(patience):
 		_ = p.command.Process.Kill()
 		<-p.ended
 	}

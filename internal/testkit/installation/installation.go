@@ -20,9 +20,10 @@ import (
 )
 
 const (
-	// Namespace and Account are what config/default runs the manager in, and as.
+	// Namespace is what config/default runs the manager in.
 	Namespace = "devicecert-system"
-	Account   = "devicecert-controller-manager"
+	// Account is the service account it runs as.
+	Account = "devicecert-controller-manager"
 )
 
 // Installation is a running control plane with the operator's kinds and roles. The caller ends it with Stop.
