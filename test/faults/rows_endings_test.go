@@ -232,7 +232,9 @@ func contested(w *world) {
 	w.awaitReady("other")
 	w.mark()
 	foreign := w.secret("other").Data
-	w.spoilt = func(s *corev1.Secret) bool { return string(s.Data["tls.key"]) == string(foreign["tls.key"]) }
+	w.spoilt = func(s *corev1.Secret) bool {
+		return s.Name == gateway && string(s.Data["tls.key"]) == string(foreign["tls.key"])
+	}
 	end := time.Now().Add(15 * time.Second)
 	eventually(w.T, "the time is over", func(ctx context.Context) (bool, error) {
 		s := w.secret(gateway)
