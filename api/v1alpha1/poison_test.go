@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -198,6 +199,8 @@ func sample(s schema) any {
 		return sampleTime
 	case len(s.Enum) > 0:
 		return strings.Trim(string(s.Enum[0].Raw), `"`)
+	case s.MinLength != nil && *s.MinLength == int64(len(time.DateOnly)):
+		return time.DateOnly // the one text of a fixed length is a day
 	default:
 		return "x"
 	}
