@@ -97,8 +97,9 @@ func (r *DeviceCertificateReconciler) Reconcile(ctx context.Context, req reconci
 		}
 		p = plan.Decide(&s.snapshot)
 	}
+	seen := s.snapshot.Now // from here on the scope belongs to the flight that act may have started
 	result, err := r.act(ctx, s, p)
-	return prioritized(result, s.cert, s.snapshot.Now), err
+	return prioritized(result, base, seen), err
 }
 
 // current reads the object, never older than this process's last write to it. While the cache lags behind that, it answers how long to

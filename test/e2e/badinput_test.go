@@ -36,7 +36,7 @@ func badInputs(w *world) map[string]badInput {
 			certificate: func(c *v1alpha1.DeviceCertificate) {
 				c.Spec.CertificateAttributes = []v1alpha1.Attribute{{ID: "subject.organization_unit", Value: new("unit")}}
 			},
-			reason: v1alpha1.ReasonRefused, says: []string{"subject.common_name", "correct the spec or the enrollment profile"}, status: status.FailedStatus,
+			reason: v1alpha1.ReasonInvalidSpec, says: []string{"nothing was asked of the vendor", "subject.common_name is mandatory"}, status: status.FailedStatus,
 		},
 		"attribute-unknown-to-the-profile": {
 			certificate: func(c *v1alpha1.DeviceCertificate) {

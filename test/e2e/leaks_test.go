@@ -135,13 +135,12 @@ func (w *world) provokeErrors(c canaries) {
 	reflected := fmt.Sprintf("denied: x-api-key: %[1]s, Authorization: Bearer %[1]s", c.token)
 	faults := map[string]simulator.Fault{
 		"reflects":    {Action: simulator.ActionRespond, Response: simulator.Response{Status: 400, Message: reflected}},
-		"as-html":     {Action: simulator.ActionRespond, Response: simulator.Response{Status: 400, Body: "<html>" + reflected, ContentType: "text/html"}},
 		"wrapped":     {Action: simulator.ActionWrapBody, Prefix: "garbage "},
 		"truncated":   {Action: simulator.ActionTruncate, Bytes: 700},
 		"passcode":    {Action: simulator.ActionRespond, Response: simulator.Response{Status: 400, Message: "wrong passcode " + c.passcode}},
 		"unavailable": {Action: simulator.ActionRespond, Response: simulator.Response{Status: 503, Message: reflected}},
 	}
-	for name, f := range faults {
+	provoke := func(name string, f simulator.Fault) {
 		f.Match = simulator.Match{Operation: simulator.OperationEnroll, CommonName: commonName(name), Times: -1}
 		w.vendor.misbehave(f)
 		w.certificate(name, func(d *v1alpha1.DeviceCertificate) {
@@ -149,6 +148,9 @@ func (w *world) provokeErrors(c canaries) {
 				d.Spec.IssuerRef.Name, d.Spec.EnrollmentProfileID = "passcode", profilePasscode
 			}
 		})
+	}
+	for name, f := range faults {
+		provoke(name, f)
 	}
 	// What cannot be used blocks its profile and format, which the others need.
 	for format, action := range map[v1alpha1.KeyFormat]simulator.Action{v1alpha1.FormatPEM: simulator.ActionWrongKey, v1alpha1.FormatDER: simulator.ActionBadBase64} {
@@ -159,11 +161,17 @@ func (w *world) provokeErrors(c canaries) {
 			d.Spec.EnrollmentProfileID, d.Spec.PrivateKey.Format = profileShort, format
 		})
 	}
-	for name := range faults {
+	notIssued := func(name string) {
 		w.await(name, "not issued", patience, func(d *v1alpha1.DeviceCertificate) bool {
 			return condition(d.Status.Conditions, v1alpha1.ConditionReady).Status == "False" && (d.Status.Failures != nil || d.Status.Attempt != nil)
 		})
 	}
+	for name := range faults {
+		notIssued(name)
+	}
+	// A page instead of an answer is the account's matter, and stops buying: it comes last.
+	provoke("as-html", simulator.Fault{Action: simulator.ActionRespond, Response: simulator.Response{Status: 400, Body: "<html>" + reflected, ContentType: "text/html"}})
+	notIssued("as-html")
 }
 
 // searchEtcd searches every version of every object but the Secrets that are there to hold secrets. That it finds secrets in those shows
