@@ -245,14 +245,24 @@ func (w *modelWorld) sleep() bool {
 	return true
 }
 
-// rested tells whether every object is Ready, or rightly waits for a person.
+// rested tells whether every object is Ready, or rightly waits for a person, and no process is only pausing after a step that failed.
 func (w *modelWorld) rested() bool {
-	for _, c := range w.certs[:w.objects] {
-		if c != nil && !w.atRest(c) {
+	for slot, c := range w.certs[:w.objects] {
+		if c != nil && (!w.atRest(c) || w.pausing(slot)) {
 			return false
 		}
 	}
 	return true
+}
+
+// pausing tells whether a process holds an object back for a moment.
+func (w *modelWorld) pausing(slot int) bool {
+	for p := range w.processes {
+		if m := &w.procs[p].memory[slot]; w.certs[slot] != nil && m.uid == w.certs[slot].UID && m.notBefore > w.mono && w.procs[p].due[slot] > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *modelWorld) atRest(c *v1alpha1.DeviceCertificate) bool {

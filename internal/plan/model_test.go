@@ -140,9 +140,10 @@ func TestSequencesThatOnceFailed(t *testing.T) {
 	}
 }
 
-// BenchmarkSequences tells how many random sequences of events, each brought to rest, are judged in a minute.
+// BenchmarkSequences tells how many random sequences of events, each brought to rest, are judged in a minute, and how many break a law.
+// Those are for TestNoSequenceOfEventsBreaksThePromise to find: they do not end a measurement.
 func BenchmarkSequences(b *testing.B) {
-	var streams atomic.Uint64
+	var streams, broken atomic.Uint64
 	b.RunParallel(func(pb *testing.PB) {
 		dice := rand.New(rand.NewPCG(1, streams.Add(1)))
 		for pb.Next() {
@@ -150,10 +151,11 @@ func BenchmarkSequences(b *testing.B) {
 			for i := range events {
 				events[i] = uint16(dice.UintN(1 << 16))
 			}
-			if problem := play(uint16(dice.UintN(32)), events); problem != "" {
-				b.Error(problem)
+			if play(uint16(dice.UintN(32)), events) != "" {
+				broken.Add(1)
 			}
 		}
 	})
 	b.ReportMetric(float64(b.N)/b.Elapsed().Minutes(), "sequences/min")
+	b.ReportMetric(float64(broken.Load()), "broken")
 }
