@@ -122,6 +122,28 @@ func TestResultsOfOneSizeReplaceOnlyTheirOwn(t *testing.T) {
 	}
 }
 
+func TestOnlyTheChosenPhasesRunAndTheFirstFillAlways(t *testing.T) {
+	phases, err := chosen("outage, floor")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, p := range phases {
+		names = append(names, p.name)
+	}
+	if diff := cmp.Diff([]string{"floor", "fill", "outage"}, names); diff != "" {
+		t.Errorf("phases (-want +got):\n%s", diff)
+	}
+	if _, err := chosen("outage,nap"); err == nil {
+		t.Error("an unknown phase was accepted")
+	}
+	// What was measured of other phases is kept.
+	merged := merge([]result{{N: 10, Phase: phaseFill, Rate: 1}, {N: 10, Phase: phaseIdle}}, []result{{N: 10, Phase: phaseOutage}, {N: 10, Phase: phaseFill, Rate: 2}})
+	if len(merged) != 3 || merged[0].Rate != 2 || merged[1].Phase != phaseIdle || merged[2].Phase != phaseOutage {
+		t.Errorf("merged = %+v", merged)
+	}
+}
+
 func TestSizesAreNumbersFromTenUp(t *testing.T) {
 	var s sizes
 	if err := s.Set("10, 2000"); err != nil || s.String() != "10,2000" {

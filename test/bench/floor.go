@@ -54,7 +54,7 @@ func (f *fleet) measureFloor(ctx context.Context) error {
 		{phaseFill, func(ctx context.Context, name string) error { return f.declareFloor(ctx, name) }, bare.enroll},
 		{phaseRenew, func(ctx context.Context, name string) error { return f.touch(ctx, name) }, bare.renew},
 	} {
-		p, err := f.begin(ctx, step.phase+" floor")
+		p, err := f.begin(ctx, step.phase+floorOf)
 		if err != nil {
 			return err
 		}

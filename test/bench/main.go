@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -40,6 +41,7 @@ type options struct {
 	floor   int
 	rate    int
 	bin     string
+	phases  string
 }
 
 // sizes are the numbers of certificates, one run each.
@@ -77,6 +79,7 @@ func main() {
 	flag.IntVar(&o.floor, "floor", 2000, "certificates of the floor, at most the size of the fleet")
 	flag.IntVar(&o.rate, "rate", 20, "requests per second allowed while an outage is caught up with")
 	flag.StringVar(&o.bin, "bin", "bin", "`folder` of the programs manager and simulator")
+	flag.StringVar(&o.phases, "phases", strings.Join(phaseNames(), ","), "`phases` to run, separated by commas; the first fill, which the others need, is always run")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -109,15 +112,56 @@ func run(ctx context.Context, o options) error {
 	return nil
 }
 
-// measure runs all phases with one size of fleet.
+// step is a phase by the name it is chosen by.
+type step struct {
+	name string
+	run  func(*fleet, context.Context) error
+}
+
+// steps in the order they are run.
+var steps = []step{
+	{"floor", (*fleet).measureFloor},
+	{"fill", (*fleet).firstFill},
+	{"renewal", (*fleet).massRenewal},
+	{"restart", (*fleet).restart},
+	{"idle", (*fleet).idleMinute},
+	{"outage", (*fleet).outage},
+	{"foreign", (*fleet).foreignSecrets},
+}
+
+func phaseNames() []string {
+	var names []string
+	for _, s := range steps {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// chosen are the phases a flag names.
+func chosen(names string) ([]step, error) {
+	wanted := map[string]bool{"fill": true}
+	for name := range strings.SplitSeq(names, ",") {
+		if name = strings.TrimSpace(name); !slices.Contains(phaseNames(), name) {
+			return nil, fmt.Errorf("there is no phase %q, only %s", name, strings.Join(phaseNames(), ", "))
+		}
+		wanted[name] = true
+	}
+	return slices.DeleteFunc(slices.Clone(steps), func(s step) bool { return !wanted[s.name] }), nil
+}
+
+// measure runs the chosen phases with one size of fleet.
 func measure(ctx context.Context, o options, n int) (_ []result, err error) {
+	phases, err := chosen(o.phases)
+	if err != nil {
+		return nil, err
+	}
 	f, err := newFleet(ctx, o, n)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, f.close()) }()
-	for _, phase := range []func(context.Context) error{f.measureFloor, f.firstFill, f.massRenewal, f.restart, f.idleMinute, f.outage, f.foreignSecrets} {
-		if err := phase(ctx); err != nil {
+	for _, phase := range phases {
+		if err := phase.run(f, ctx); err != nil {
 			return nil, err
 		}
 	}

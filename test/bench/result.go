@@ -25,7 +25,12 @@ const (
 	phaseIdle    = "idle"
 	phaseOutage  = "outage"
 	phaseForeign = "foreign Secrets"
+
+	floorOf = " floor" // follows the name of a phase
 )
+
+// phaseOrder is the order of results.
+var phaseOrder = []string{phaseFill + floorOf, phaseRenew + floorOf, phaseFill, phaseRenew, phaseRestart, phaseIdle, phaseOutage, phaseForeign}
 
 // result is what one phase has shown. Of phases that buy nothing only the absolute figures count.
 type result struct {
@@ -71,11 +76,14 @@ func readResults(path string) ([]result, error) {
 	return results, nil
 }
 
-// merge replaces the results of the sizes that were measured anew.
+// merge replaces the results of the sizes and phases that were measured anew.
 func merge(old, measured []result) []result {
-	merged := slices.DeleteFunc(slices.Clone(old), func(r result) bool { return r.N == measured[0].N })
-	merged = append(merged, measured...)
-	slices.SortStableFunc(merged, func(a, b result) int { return cmp.Compare(a.N, b.N) })
+	anew := func(r result) bool {
+		return slices.ContainsFunc(measured, func(m result) bool { return m.N == r.N && m.Phase == r.Phase })
+	}
+	merged := append(slices.DeleteFunc(slices.Clone(old), anew), measured...)
+	place := func(r result) int { return slices.Index(phaseOrder, r.Phase) }
+	slices.SortStableFunc(merged, func(a, b result) int { return cmp.Or(cmp.Compare(a.N, b.N), cmp.Compare(place(a), place(b))) })
 	return merged
 }
 
