@@ -30,7 +30,7 @@ allowedNetworks: [10.0.0.0/8]
 watchSecrets: false
 networkPolicy: {enabled: true, egressPorts: [8443]}
 serviceMonitor: {enabled: true, labels: {release: prometheus}, prometheusServiceAccount: {name: prometheus, namespace: monitoring}}
-prometheusRule: {enabled: true}
+prometheusRule: {enabled: true, for: {DeviceIssuerDown: 30m}}
 dashboard: {enabled: true}
 priorityClassName: system-cluster-critical
 imagePullSecrets: [{name: registry}]
@@ -58,20 +58,22 @@ func TestHelmFindsNothingToSayAboutTheChart(t *testing.T) {
 
 func TestValuesThatCannotBeMeantAreRefused(t *testing.T) {
 	for set, want := range map[string]string{
-		"replica=3":                         "'replica' not allowed",
-		"replicas=-1":                       "/replicas",
-		"namespaces={Edge}":                 "/namespaces/0",
-		"log.level=8":                       "/log/level",
-		"log.level=verbose":                 "/log/level",
-		"metrics.port=0":                    "/metrics/port",
-		"metrics.certificates=some":         "/metrics/certificates",
-		"allowedHosts={https://one.a}":      "/allowedHosts/0",
-		"allowedNetworks={10.0.0.1}":        "/allowedNetworks/0",
-		"shutdownTimeoutSeconds=0":          "/shutdownTimeoutSeconds",
-		"image.digest=latest":               "/image/digest",
-		"watchSecrets=perhaps":              "/watchSecrets",
-		"extraArgs={leader-elect}":          "/extraArgs/0",
-		"networkPolicy.egressPorts={70000}": "/networkPolicy/egressPorts/0",
+		"replica=3":                                       "'replica' not allowed",
+		"replicas=-1":                                     "/replicas",
+		"namespaces={Edge}":                               "/namespaces/0",
+		"log.level=8":                                     "/log/level",
+		"log.level=verbose":                               "/log/level",
+		"metrics.port=0":                                  "/metrics/port",
+		"metrics.certificates=some":                       "/metrics/certificates",
+		"allowedHosts={https://one.a}":                    "/allowedHosts/0",
+		"allowedNetworks={10.0.0.1}":                      "/allowedNetworks/0",
+		"shutdownTimeoutSeconds=0":                        "/shutdownTimeoutSeconds",
+		"image.digest=latest":                             "/image/digest",
+		"watchSecrets=perhaps":                            "/watchSecrets",
+		"extraArgs={leader-elect}":                        "/extraArgs/0",
+		"networkPolicy.egressPorts={70000}":               "/networkPolicy/egressPorts/0",
+		"prometheusRule.for.DeviceIssuerDown=ten minutes": "/prometheusRule/for/DeviceIssuerDown",
+		"prometheusRule.enabled=true,prometheusRule.for.DeviceIssuerGone=1m": "there is no alert DeviceIssuerGone; there are DeviceCertificateExpired, ",
 	} {
 		t.Run(set, func(t *testing.T) {
 			output, err := cluster{T: t}.helm("template", release, chartPath, "--set", set)
@@ -211,4 +213,28 @@ func TestThePodsAreAsKustomizeMakesThem(t *testing.T) {
 	if diff := cmp.Diff(want.Containers[0].SecurityContext, hook.Containers[0].SecurityContext); diff != "" {
 		t.Errorf("security context of the hook (-kustomize +chart):\n%s", diff)
 	}
+}
+
+func TestAnAlertWaitsAsLongAsItsValueSays(t *testing.T) {
+	var shipped struct{ Groups []ruleGroup }
+	readYAML(t, filepath.Join(chartPath, "files", "alerts.yaml"), &shipped)
+	var rule struct {
+		Spec struct {
+			Groups []ruleGroup `json:"groups"`
+		} `json:"spec"`
+	}
+	only(t, template(t, "prometheusRule: {enabled: true, for: {DeviceIssuerDown: 30m}}"), "PrometheusRule", &rule)
+	for i := range shipped.Groups[0].Rules {
+		if shipped.Groups[0].Rules[i]["alert"] == "DeviceIssuerDown" {
+			shipped.Groups[0].Rules[i]["for"] = "30m"
+		}
+	}
+	if diff := cmp.Diff(shipped.Groups, rule.Spec.Groups); diff != "" {
+		t.Errorf("the chart's rules (-shipped +rendered):\n%s", diff)
+	}
+}
+
+type ruleGroup struct {
+	Name  string           `json:"name"`
+	Rules []map[string]any `json:"rules"`
 }
