@@ -64,8 +64,8 @@ test: prerequisites build controlplane helm ## Run all tests
 	go test $(TESTFLAGS) ./...
 
 .PHONY: e2e
-e2e: prerequisites build controlplane ## Run only the tests of whole processes
-	go test $(TESTFLAGS) ./test/e2e/...
+e2e: prerequisites build controlplane helm ## Run only the tests of whole processes, and walk the quick start
+	go test $(TESTFLAGS) ./test/e2e/... ./test/walk/...
 
 .PHONY: faults
 faults: build controlplane ## Break every step of the protocol once; table in bin/faults/result.json
@@ -106,6 +106,10 @@ node: controlplane ## Run the shipped image and manifests on a real kubelet; nee
 .PHONY: demo
 demo: build controlplane ## Show the operator at work on this machine, against the simulator
 	go run ./hack/demo
+
+.PHONY: playground
+playground: prerequisites build controlplane helm ## Be the cluster, account and Prometheus for docs/quick-start.md, on this machine
+	go run ./hack/demo playground
 
 .PHONY: vulncheck
 vulncheck: $(GOVULNCHECK) ## Look for known vulnerabilities; VULNDB names a copy of the database

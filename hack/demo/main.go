@@ -5,11 +5,15 @@
 // separate processes, with the manifests of config/ and nothing else. Run it by `make demo`.
 //
 // The story is in story.go. With DEMO=once it ends after its checks, otherwise it stays until Ctrl-C for the user to play on.
+//
+// With the argument playground (`make playground`) it tells nothing and installs nothing: it is the cluster, the account and the
+// Prometheus that the quick start needs, for those who have none.
 package main
 
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -24,7 +28,13 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	d := &demo{screen: newScreen(os.Stdout), once: os.Getenv("DEMO") == "once"}
-	if err := d.run(ctx); err != nil {
+	flag.StringVar(&d.bin, "bin", "bin", "folder of the programs that make build makes")
+	flag.Parse()
+	tell := d.story
+	if flag.Arg(0) == "playground" {
+		tell = d.playground
+	}
+	if err := d.run(ctx, tell); err != nil {
 		if errors.Is(ctx.Err(), context.Canceled) {
 			err = errors.New("interrupted before the end")
 		}

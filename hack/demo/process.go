@@ -21,16 +21,21 @@ import (
 // stopTimeout is how long a process may take to end by itself.
 const stopTimeout = 20 * time.Second
 
-// process is the manager or the simulator.
+// process is a program that runs beside this one: the manager, the simulator, Prometheus.
 type process struct {
 	name  string
 	ended chan struct{} // closed when the process is gone
+	exit  int           // its exit status, once it is gone
 	quit  context.CancelFunc
 }
 
 // start runs a program with its log in the folder and its id noted there for a later run to find. Its standard output goes to output.
 func (f *folder) start(output io.Writer, program string, arguments ...string) (*process, error) {
-	name := filepath.Base(program)
+	return f.startAs(filepath.Base(program), output, program, arguments...)
+}
+
+// startAs is start under a name of its own.
+func (f *folder) startAs(name string, output io.Writer, program string, arguments ...string) (*process, error) {
 	log, err := os.Create(f.path(name + ".log"))
 	if err != nil {
 		return nil, fmt.Errorf("start the %s: %w", name, err)
@@ -50,7 +55,8 @@ func (f *folder) start(output io.Writer, program string, arguments ...string) (*
 	p := &process{name: name, ended: make(chan struct{}), quit: quit}
 	go func() {
 		defer close(p.ended)
-		_ = command.Wait() // how it ended stands in its log
+		_ = command.Wait() // why it ended stands in its log
+		p.exit = command.ProcessState.ExitCode()
 	}()
 	if err := f.write([]byte(strconv.Itoa(command.Process.Pid)), name+".pid"); err != nil {
 		return nil, errors.Join(err, p.stop())
@@ -58,12 +64,20 @@ func (f *folder) start(output io.Writer, program string, arguments ...string) (*
 	return p, nil
 }
 
-// stop asks the process to end and waits until it has.
-func (p *process) stop() error {
+// alive says that the process runs.
+func (p *process) alive() bool {
 	select {
 	case <-p.ended:
-		return fmt.Errorf("the %s had ended before", p.name)
+		return false
 	default:
+		return true
+	}
+}
+
+// stop asks the process to end and waits until it has.
+func (p *process) stop() error {
+	if !p.alive() {
+		return fmt.Errorf("the %s had ended before", p.name)
 	}
 	p.quit()
 	<-p.ended
@@ -79,7 +93,7 @@ type simulatorProcess struct {
 
 func (d *demo) startSimulator(ctx context.Context) error {
 	output, input := io.Pipe()
-	started, err := d.folder.start(input, filepath.Join(d.root, "bin", "simulator"),
+	started, err := d.folder.start(input, filepath.Join(d.bin, "simulator"),
 		"--config="+d.simulatorConfig(), "--data-dir="+d.folder.path("simulator"),
 		"--listen=127.0.0.1:0", "--clientauth-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0")
 	if err != nil {

@@ -31,8 +31,8 @@ const (
 )
 
 // writeSamples writes an overlay over config/samples that points the issuers at the simulator and brings the credentials, and returns
-// its folder.
-func (d *demo) writeSamples() (string, error) {
+// its folder. The account's token is among the credentials, or is left to the user to bring.
+func (d *demo) writeSamples(token bool) (string, error) {
 	folder, err := filepath.EvalSymlinks(d.folder.path())
 	if err != nil {
 		return "", err
@@ -67,7 +67,7 @@ func (d *demo) writeSamples() (string, error) {
 	if err := d.folder.write(text, "samples", "kustomization.yaml"); err != nil {
 		return "", err
 	}
-	return d.folder.path("samples"), d.writeCredentials()
+	return d.folder.path("samples"), d.writeCredentials(token)
 }
 
 // kustomization is the part of a kustomization.yaml that the overlay needs.
@@ -101,7 +101,7 @@ func newPatch(kind, name string, changes []patch) kustomizePatch {
 }
 
 // writeCredentials writes what the samples' comments tell a user to make.
-func (d *demo) writeCredentials() error {
+func (d *demo) writeCredentials(token bool) error {
 	vendor, err := simulator.LoadConfig(d.simulatorConfig())
 	if err != nil {
 		return err
@@ -122,7 +122,6 @@ func (d *demo) writeCredentials() error {
 		return err
 	}
 	objects := []any{
-		secretOf(operatorNamespace, "digicert", corev1.SecretTypeOpaque, contents{"token": []byte(vendor.APIKeys[0].Key)}),
 		secretOf(sampleNamespace, "digicert-passcode", corev1.SecretTypeOpaque, contents{"passcode": []byte(vendor.Passcodes[0].Passcode)}),
 		secretOf(sampleNamespace, "digicert-mtls", corev1.SecretTypeTLS, client),
 		secretOf(sampleNamespace, "transport", corev1.SecretTypeTLS, transport),
@@ -132,6 +131,9 @@ func (d *demo) writeCredentials() error {
 			ObjectMeta: metav1.ObjectMeta{Namespace: sampleNamespace, Name: "field-gateway"},
 			Data:       map[string]string{corev1.TLSCertKey: string(device[corev1.TLSCertKey])},
 		},
+	}
+	if token {
+		objects = append(objects, secretOf(operatorNamespace, "digicert", corev1.SecretTypeOpaque, contents{"token": []byte(vendor.APIKeys[0].Key)}))
 	}
 	var all []byte
 	for _, object := range objects {

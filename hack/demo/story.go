@@ -35,62 +35,89 @@ type demo struct {
 	screen *screen
 	once   bool
 
-	// root is the repository, folder is where everything the demo writes goes.
-	root   string
-	folder *folder
+	// root is the repository, bin holds its programs, folder is where everything the demo writes goes.
+	root, bin string
+	folder    *folder
 
-	plane     *controlplane.ControlPlane
-	cluster   client.Client
-	simulator *simulatorProcess
-	manager   *process
+	// controllers are those the cluster has beyond those an operator meets.
+	controllers []string
+	plane       *controlplane.ControlPlane
+	cluster     client.Client
+	simulator   *simulatorProcess
+	manager     *process
+	node        *node
 
 	certificates []v1alpha1.DeviceCertificate
 }
 
-// run tells the story, waits for Ctrl-C unless once, and leaves nothing behind but, when something went wrong, the logs.
-func (d *demo) run(ctx context.Context) (err error) {
+// run does what is told, and leaves nothing behind but, when something went wrong, the logs.
+func (d *demo) run(ctx context.Context, tell func(context.Context) error) (err error) {
 	if d.root, err = os.Getwd(); err != nil {
+		return err
+	}
+	if d.bin, err = filepath.Abs(d.bin); err != nil {
 		return err
 	}
 	if d.folder, err = openFolder(ctx); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.end(err == nil || ctx.Err() != nil)) }()
-	for _, step := range []struct {
-		title string
-		do    func(context.Context) error
-	}{
-		{"Start Kubernetes: etcd, kube-apiserver and kube-controller-manager", d.startCluster},
-		{"Install the kinds, the roles and the Deployment: kubectl apply -k config/default", d.install},
-		{"Start the simulated vendor", d.startSimulator},
-		{"Start the manager, with the rights of its ServiceAccount and no more", d.startManager},
-		{"Order one certificate of each kind: kubectl apply -k config/samples, pointed at the simulator", d.order},
-		{"Wait until all are Ready: kubectl wait --for=condition=Ready", d.await},
-		{"Take each Secret apart", d.inspect},
-		{"Watch " + shortLived + " renew", d.watchRenewal},
-		{"Compare with the vendor's ledger", d.audit},
-	} {
+	return tell(ctx)
+}
+
+// step is a part of what is told.
+type step struct {
+	title string
+	do    func(context.Context) error
+}
+
+func (d *demo) tell(ctx context.Context, steps ...step) error {
+	for _, step := range steps {
 		if err := d.screen.step(step.title, func() error { return step.do(ctx) }); err != nil {
 			return fmt.Errorf("%w\n%s", err, d.folder.lastWords())
 		}
+	}
+	return nil
+}
+
+// story is what `make demo` tells; then it waits for Ctrl-C, unless once.
+func (d *demo) story(ctx context.Context) error {
+	err := d.tell(ctx,
+		step{"Start Kubernetes: etcd, kube-apiserver and kube-controller-manager", d.startCluster},
+		step{"Install the kinds, the roles and the Deployment: kubectl apply -k config/default", d.install},
+		step{"Start the simulated vendor", d.startSimulator},
+		step{"Start the manager, with the rights of its ServiceAccount and no more", d.startManager},
+		step{"Order one certificate of each kind: kubectl apply -k config/samples, pointed at the simulator", d.order},
+		step{"Wait until all are Ready: kubectl wait --for=condition=Ready", d.await},
+		step{"Take each Secret apart", d.inspect},
+		step{"Watch " + shortLived + " renew", d.watchRenewal},
+		step{"Compare with the vendor's ledger", d.audit},
+	)
+	if err != nil {
+		return err
 	}
 	if d.once {
 		d.screen.say("All checks passed.")
 		return nil
 	}
 	d.screen.playOn(d)
-	return d.stay(ctx)
+	return d.stay(ctx, d.manager, d.simulator.process)
 }
 
 // stay waits for Ctrl-C, or for a process that ends without being asked to.
-func (d *demo) stay(ctx context.Context) error {
+func (d *demo) stay(ctx context.Context, processes ...*process) error {
+	ended := make(chan string, len(processes))
+	for _, p := range processes {
+		go func() {
+			<-p.ended
+			ended <- p.name
+		}()
+	}
 	select {
 	case <-ctx.Done():
 		return nil
-	case <-d.manager.ended:
-		return fmt.Errorf("the manager ended by itself\n%s", d.folder.lastWords())
-	case <-d.simulator.ended:
-		return fmt.Errorf("the simulator ended by itself\n%s", d.folder.lastWords())
+	case name := <-ended:
+		return fmt.Errorf("the %s ended by itself\n%s", name, d.folder.lastWords())
 	}
 }
 
@@ -98,6 +125,9 @@ func (d *demo) stay(ctx context.Context) error {
 func (d *demo) end(well bool) error {
 	d.screen.say("Cleaning up.")
 	var errs []error
+	if d.node != nil {
+		errs = append(errs, d.node.stop())
+	}
 	if d.manager != nil {
 		errs = append(errs, d.manager.stop())
 	}
@@ -112,9 +142,7 @@ func (d *demo) end(well bool) error {
 }
 
 func (d *demo) startCluster(ctx context.Context) (err error) {
-	d.plane, err = controlplane.Start(ctx, controlplane.Options{
-		BinDir: filepath.Join(d.root, "bin", "k8s"), WorkDir: d.folder.path("controlplane"), ControllerManager: true,
-	})
+	d.plane, err = controlplane.Start(ctx, controlplane.Options{WorkDir: d.folder.path("controlplane"), ControllerManager: true, Controllers: d.controllers})
 	if err != nil {
 		return err
 	}
@@ -139,7 +167,7 @@ func (d *demo) startManager(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.manager, err = d.folder.start(io.Discard, filepath.Join(d.root, "bin", "manager"),
+	d.manager, err = d.folder.start(io.Discard, filepath.Join(d.bin, "manager"),
 		"--kubeconfig="+kubeconfig,
 		"--leader-elect",
 		"--cluster-resource-namespace="+operatorNamespace,
@@ -151,7 +179,7 @@ func (d *demo) startManager(ctx context.Context) error {
 }
 
 func (d *demo) order(ctx context.Context) error {
-	samples, err := d.writeSamples()
+	samples, err := d.writeSamples(true)
 	if err != nil {
 		return err
 	}
