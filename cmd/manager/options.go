@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -26,6 +27,7 @@ type options struct {
 	metricsAddress           string
 	certificateMetrics       telemetry.Detail
 	probeAddress             string
+	profileAddress           string
 	namespaces               []string
 	issuers                  labels.Selector
 	clusterResourceNamespace string
@@ -52,6 +54,7 @@ func parse(args []string) (options, error) {
 	fs.StringVar(&o.metricsAddress, "metrics-bind-address", "0", "Address of the metrics endpoint, such as :8443; 0 turns it off.")
 	fs.StringVar(&detail, "certificate-metrics", string(telemetry.All), "Which DeviceCertificates have metrics of their own: all, or problems for only those that are not simply ready.")
 	fs.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz; 0 turns them off.")
+	fs.StringVar(&o.profileAddress, "pprof-bind-address", "0", "Loopback address of Go's profiles (pprof), such as 127.0.0.1:6060; 0 turns them off.")
 	fs.StringVar(&namespaces, "namespaces", "", "Namespaces to serve, separated by commas; no rights on Secrets or namespaces are needed elsewhere. Empty: all.")
 	fs.StringVar(&selector, "issuer-selector", "", "Label selector of the issuers to serve. Empty: all.")
 	fs.StringVar(&o.clusterResourceNamespace, "cluster-resource-namespace", "", "Namespace of the Secrets and ConfigMaps that ClusterDeviceIssuers name. Default: the manager's own.")
@@ -94,6 +97,9 @@ func (o *options) complete() error {
 	if o.zap.Level != nil && o.zap.Level.Enabled(-firstRevealingLevel) {
 		return fmt.Errorf("--zap-log-level is at most %d: from %d on the Kubernetes client would log the contents of Secrets", firstRevealingLevel-1, firstRevealingLevel)
 	}
+	if o.profileAddress != "0" && !loopback(o.profileAddress) {
+		return fmt.Errorf("--pprof-bind-address is %q: it must be a loopback address such as 127.0.0.1:6060, because whoever reaches it may slow the operator down; use kubectl port-forward", o.profileAddress)
+	}
 	if o.maxConcurrentReconciles < 1 {
 		return fmt.Errorf("--max-concurrent-reconciles is %d: it must be at least 1", o.maxConcurrentReconciles)
 	}
@@ -101,6 +107,12 @@ func (o *options) complete() error {
 		return fmt.Errorf("--shutdown-timeout is %s: it must be positive, or certificates on their way are lost", o.shutdownTimeout)
 	}
 	return nil
+}
+
+// loopback tells whether only this machine, or this pod, reaches an address.
+func loopback(address string) bool {
+	at, err := netip.ParseAddrPort(address)
+	return err == nil && at.Addr().IsLoopback()
 }
 
 func splitList(text string) []string {

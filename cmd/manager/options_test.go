@@ -22,6 +22,8 @@ func TestFlagsThatCannotBeMeantAreRefusedInOneLine(t *testing.T) {
 		"--max-concurrent-reconciles=0":      "at least 1",
 		"--max-concurrent-reconciles=many":   "invalid value",
 		"--shutdown-timeout=0s":              "positive",
+		"--pprof-bind-address=:6060":         "loopback",
+		"--pprof-bind-address=10.0.0.1:6060": "loopback",
 		"--zap-log-level=8":                  "contents of Secrets",
 		"--zap-log-level=10":                 "contents of Secrets",
 		"allowed-hosts=a.example":            "flags begin with --",

@@ -85,6 +85,7 @@ func newManager(o options) (ctrl.Manager, error) {
 		LeaderElectionReleaseOnCancel: false,
 		GracefulShutdownTimeout:       &grace,
 		HealthProbeBindAddress:        o.probeAddress,
+		PprofBindAddress:              o.profileAddress,
 		Metrics: metricsserver.Options{
 			BindAddress: o.metricsAddress, SecureServing: true, FilterProvider: scrape.Filter,
 		},

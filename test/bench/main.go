@@ -9,6 +9,7 @@
 //   - fleet.go: what is set up; process.go: the programs, their CPU time and memory
 //   - phases.go: what is measured; outage.go: catching up under a limit
 //   - floor.go: the bare loop
+//   - profile.go: profiles of the manager
 //   - watch.go: when certificates become Ready; audit.go: API requests; vendor.go: vendor calls
 //   - result.go, chart.go: JSON, Markdown and SVG
 package main
@@ -42,6 +43,7 @@ type options struct {
 	rate    int
 	bin     string
 	phases  string
+	profile bool
 }
 
 // sizes are the numbers of certificates, one run each.
@@ -80,6 +82,7 @@ func main() {
 	flag.IntVar(&o.rate, "rate", 20, "requests per second allowed while an outage is caught up with")
 	flag.StringVar(&o.bin, "bin", "bin", "`folder` of the programs manager and simulator")
 	flag.StringVar(&o.phases, "phases", strings.Join(phaseNames(), ","), "`phases` to run, separated by commas; the first fill, which the others need, is always run")
+	flag.BoolVar(&o.profile, "profile", false, "write CPU and heap profiles of the manager in every phase to the folder of the results")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

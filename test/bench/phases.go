@@ -27,6 +27,8 @@ type phase struct {
 	result
 	began time.Time
 	from  usage
+	// profiled is closed when the phase's CPU profile is written.
+	profiled <-chan struct{}
 }
 
 // begin starts a measurement.
@@ -45,6 +47,7 @@ func (f *fleet) begin(ctx context.Context, name string) (*phase, error) {
 	if err := f.manager.resetPeak(); err != nil {
 		return nil, err
 	}
+	p.profiled = f.sampleCPU(ctx, name)
 	var err error
 	p.from, err = f.manager.used()
 	return p, err
@@ -62,6 +65,9 @@ func (p *phase) end(ctx context.Context, certificates int) error {
 	}
 	p.VendorCalls = len(calls)
 	if p.manager != nil {
+		if err := p.saveProfiles(ctx); err != nil {
+			return err
+		}
 		used, err := p.manager.used()
 		if err != nil {
 			return err

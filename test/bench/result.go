@@ -118,7 +118,7 @@ func markdown(results []result) string {
 			fmt.Fprintf(&b, "| %d | %s | | | | | | | %s | %s |\n", r.N, r.Phase, mebibytes(r.RSSPeak), r.remarks())
 			continue
 		}
-		fmt.Fprintf(&b, "| %d | %s | %.1f | %s | %d / %d | %.2f | %.2f | %s | %s | %s |\n", r.N, r.Phase, r.Rate, share(r.FloorRatio), r.P50, r.P99,
+		fmt.Fprintf(&b, "| %d | %s | %.1f | %s | %d / %d | %.2f | %.2f | %s | %s | %s |\n", r.N, r.Phase, r.Rate, r.ofTheFloor(), r.P50, r.P99,
 			r.RequestsPerCert, r.VendorCallsPerCert, number(r.CPUPerCert), mebibytes(r.RSSPeak), r.remarks())
 	}
 	b.WriteString("\nAPI requests by verb and resource:\n\n| n | phase | requests |\n|---:|---|---|\n")
@@ -145,6 +145,14 @@ func (r result) remarks() string {
 		return fmt.Sprintf("%+.1f MiB, %d API requests, %.2f CPU s", float64(r.RSSPeak-r.RSSBase)/(1<<20), total(r.Requests), r.CPU)
 	}
 	return ""
+}
+
+// ofTheFloor is empty where there is no floor.
+func (r result) ofTheFloor() string {
+	if r.FloorRatio == 0 {
+		return ""
+	}
+	return share(r.FloorRatio)
 }
 
 func share(f float64) string {
