@@ -160,11 +160,6 @@ func selfSigned(cert *x509.Certificate) bool {
 	return bytes.Equal(cert.RawIssuer, cert.RawSubject) && signedBy(cert, cert)
 }
 
-// signedBy checks the signature alone, not whether parent may sign.
-func signedBy(cert, parent *x509.Certificate) bool {
-	return parent.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) == nil
-}
-
 // KeyMatches tells whether cert carries exactly this public key.
 func KeyMatches(public crypto.PublicKey, cert *x509.Certificate) bool {
 	key, ok := public.(interface{ Equal(crypto.PublicKey) bool })

@@ -187,7 +187,7 @@ func VerifyChain(b Bundle) error {
 	}
 	path := append(b.Chain(), b.Roots...)
 	for i, cert := range path[:len(path)-1] {
-		if err := cert.CheckSignatureFrom(path[i+1]); err != nil {
+		if err := issuedBy(cert, path[i+1]); err != nil {
 			return fmt.Errorf("%q is not signed by %q: %s", printable(Subject(cert), maxShown), printable(Subject(path[i+1]), maxShown), printable(err.Error(), maxShown))
 		}
 	}
