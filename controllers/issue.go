@@ -112,7 +112,7 @@ func (p *purchase) recordIntent(ctx context.Context) error {
 	p.applyConditions(p.plan)
 	ctx, cancel := context.WithTimeout(ctx, callBound)
 	defer cancel()
-	err := p.r.Client.Status().Patch(ctx, p.cert, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
+	err := p.r.Client.Status().Patch(ctx, p.cert, statusPatch{base})
 	if err == nil {
 		return nil
 	}

@@ -14,7 +14,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/certs"
@@ -31,7 +30,7 @@ func (r *DeviceCertificateReconciler) report(ctx context.Context, s *scope, p pl
 	if apiequality.Semantic.DeepEqual(s.base.Status, s.cert.Status) {
 		return nil
 	}
-	if err := r.Client.Status().Patch(ctx, s.cert, client.MergeFromWithOptions(s.base, client.MergeFromWithOptimisticLock{})); err != nil {
+	if err := r.Client.Status().Patch(ctx, s.cert, statusPatch{s.base}); err != nil {
 		return fmt.Errorf("write the status: %w", err)
 	}
 	r.memory.wrote(s.cert.UID, s.cert.ResourceVersion, s.snapshot.Now)
@@ -53,7 +52,7 @@ func (r *DeviceCertificateReconciler) conclude(ctx context.Context, s *scope, at
 			s.describe()
 		}
 		s.applyConditions(plan.Decide(&s.snapshot))
-		err := r.Client.Status().Patch(ctx, s.cert, client.MergeFromWithOptions(observed, client.MergeFromWithOptimisticLock{}))
+		err := r.Client.Status().Patch(ctx, s.cert, statusPatch{observed})
 		if err == nil {
 			r.memory.recovered(s.cert.UID)
 			r.memory.wrote(s.cert.UID, s.cert.ResourceVersion, s.snapshot.Now)
