@@ -14,6 +14,7 @@ import (
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/simulator"
+	"github.com/devicecert/devicecert-operator/internal/testkit/limit"
 )
 
 // FuzzReconcileAgainstHostileInput tells stories of a hostile tenant and a hostile vendor, beside a neighbour who is neither: objects,
@@ -33,28 +34,28 @@ func FuzzReconcileAgainstHostileInput(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, story []byte) {
-		const longest = 4 << 10 // bytes of a story
-		if len(story) > longest {
-			return
-		}
-		w := newWorld(t)
-		w.certificate("neighbour")
-		w.settle()
-		hostile := &teller{world: w, story: story}
-		for range 8 {
-			hostile.step()
-		}
-		w.settle()
-		w.pass(time.Hour)
-		w.vendor.ResetFaults()
-		if w.shows("neighbour", v1alpha1.ConditionReady) != "True Stored" {
-			t.Errorf("the neighbour is %s", w.shows("neighbour", v1alpha1.ConditionReady))
-		}
-		// One for the neighbour and, of each order, the first, two free replacements, and what an hour's patience lets through.
-		if bought, most := w.posts(), 1+8*hostile.orders; bought > most {
-			t.Errorf("%d requests for %d orders", bought, hostile.orders)
-		}
+		limit.Story.Hold(t, len(story), func() { tellHostile(t, story) })
 	})
+}
+
+func tellHostile(t *testing.T, story []byte) {
+	w := newWorld(t)
+	w.certificate("neighbour")
+	w.settle()
+	hostile := &teller{world: w, story: story}
+	for range 8 {
+		hostile.step()
+	}
+	w.settle()
+	w.pass(time.Hour)
+	w.vendor.ResetFaults()
+	if w.shows("neighbour", v1alpha1.ConditionReady) != "True Stored" {
+		t.Errorf("the neighbour is %s", w.shows("neighbour", v1alpha1.ConditionReady))
+	}
+	// One for the neighbour and, of each order, the first, two free replacements, and what an hour's patience lets through.
+	if bought, most := w.posts(), 1+8*hostile.orders; bought > most {
+		t.Errorf("%d requests for %d orders", bought, hostile.orders)
+	}
 }
 
 // teller turns bytes into a story.

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"github.com/devicecert/devicecert-operator/internal/testkit/limit"
 )
 
 func policy(t testing.TB, hosts, networks string) HostPolicy {
@@ -187,7 +189,9 @@ func FuzzCheck(f *testing.F) {
 	}
 	p := policy(f, "one.digicert.com,*.example.com:8443", "")
 	f.Fuzz(func(t *testing.T, url string) {
-		if p.Check(url) != nil {
+		var refused error
+		limit.Parser.Hold(t, len(url), func() { refused = p.Check(url) })
+		if refused != nil {
 			return
 		}
 		host, ok := strings.CutPrefix(strings.ToLower(strings.TrimSuffix(url, "/")), "https://")
@@ -207,7 +211,12 @@ func FuzzDialControl(f *testing.F) {
 	p := policy(f, "", "")
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		ip, ok := netip.AddrFromSlice(raw)
-		if !ok || p.DialControl("tcp", netip.AddrPortFrom(ip, 443).String(), nil) != nil {
+		if !ok {
+			return
+		}
+		var refused error
+		limit.Parser.Hold(t, len(raw), func() { refused = p.DialControl("tcp", netip.AddrPortFrom(ip, 443).String(), nil) })
+		if refused != nil {
 			return
 		}
 		plain := ip.Unmap()

@@ -119,7 +119,7 @@ func FuzzParsedPEMIsEncodedBackToTheSame(f *testing.F) {
 		f.Add(fixture(f, name))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		limit.Hold(t, len(text), func() { parseAndEncodeBack(t, text) })
+		limit.Parser.Hold(t, len(text), func() { parseAndEncodeBack(t, text) })
 	})
 }
 
@@ -155,7 +155,7 @@ func FuzzParsePrivateKeyNeverPanics(f *testing.F) {
 	f.Fuzz(func(t *testing.T, der []byte) {
 		var signer crypto.Signer
 		var err error
-		limit.Hold(t, len(der), func() { signer, err = ParsePrivateKey(der) })
+		limit.Parser.Hold(t, len(der), func() { signer, err = ParsePrivateKey(der) })
 		if err != nil || signer == nil {
 			return
 		}

@@ -260,7 +260,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, document []byte) {
 		var s *Specification
 		var err error
-		limit.Hold(t, len(document), func() { s, err = Parse(document) })
+		limit.Parser.Hold(t, len(document), func() { s, err = Parse(document) })
 		if err != nil || s == nil {
 			return
 		}

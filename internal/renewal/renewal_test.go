@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/devicecert/devicecert-operator/internal/testkit/limit"
 )
 
 const day = 24 * time.Hour
@@ -231,8 +233,11 @@ func FuzzTime(f *testing.F) {
 		const oldest, newest = -62135596800, 253402300799 // the years 1 and 9999: no other certificate is kept
 		bounded := func(at int64) time.Time { return time.Unix(min(max(at, oldest), newest), 0) }
 		l := Lifetime{NotBefore: bounded(notBefore), NotAfter: bounded(notAfter), IssuedAt: bounded(issuedAt)}
-		due := Time(l, Wish{Before: time.Duration(before), Percent: min(max(percentage, 0), 90)}, seed)
-		if last := LastResort(l); last.After(l.NotAfter) {
+		var due, last time.Time
+		limit.Parser.Hold(t, len(seed), func() {
+			due, last = Time(l, Wish{Before: time.Duration(before), Percent: min(max(percentage, 0), 90)}, seed), LastResort(l)
+		})
+		if last.After(l.NotAfter) {
 			t.Errorf("the last resort %s lies after the end %s", last, l.NotAfter)
 		}
 		if due.After(l.NotAfter.Add(time.Second)) || l.Duration() > 0 && due.Before(l.NotAfter.Add(-l.Duration())) {

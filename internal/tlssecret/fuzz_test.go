@@ -20,7 +20,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(chain, []byte("-----BEGIN PRIVATE KEY-----\n"), chain, []byte("p7m"), "never", "", "\x00")
 	f.Add([]byte{}, []byte{}, []byte{}, []byte{0x30, 0x80}, "292277026596-12-04T15:30:08Z", "\n", "a/b")
 	f.Fuzz(func(t *testing.T, chain, key, root, sealed []byte, issuedAt, digest, name string) {
-		limit.Hold(t, len(chain)+len(key)+len(root)+len(sealed), func() {
+		limit.Parser.Hold(t, len(chain)+len(key)+len(root)+len(sealed), func() {
 			s := &corev1.Secret{Data: map[string][]byte{
 				v1alpha1.KeyCertificate: chain, v1alpha1.KeyPrivateKey: key, v1alpha1.KeyCA: root,
 			}}

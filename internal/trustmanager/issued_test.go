@@ -58,7 +58,7 @@ func FuzzParseIssued(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var issued *Issued
 		var err error
-		limit.Hold(t, len(body), func() {
+		limit.Parser.Hold(t, len(body), func() {
 			issued, err = parseIssued(&answer{status: 200, body: body}, func(text string) string { return text })
 		})
 		if err != nil || issued == nil {
@@ -80,7 +80,7 @@ func FuzzParsePage(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var page *SearchPage
 		var err error
-		limit.Hold(t, len(body), func() { page, err = parsePage(body, SearchQuery{Limit: 10}) })
+		limit.Parser.Hold(t, len(body), func() { page, err = parsePage(body, SearchQuery{Limit: 10}) })
 		if err != nil || page == nil {
 			return
 		}

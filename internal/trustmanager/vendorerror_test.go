@@ -58,7 +58,7 @@ func FuzzParseErrorBody(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var reason vendorReason
 		var ok bool
-		limit.Hold(t, len(body), func() { reason, ok = parseErrorBody(body) })
+		limit.Parser.Hold(t, len(body), func() { reason, ok = parseErrorBody(body) })
 		if !ok && reason != (vendorReason{}) {
 			t.Errorf("a body that was not recognised gives %+v", reason)
 		}

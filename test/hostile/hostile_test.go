@@ -16,6 +16,7 @@ import (
 
 var (
 	defined = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
+	fuzzed  = regexp.MustCompile(`(?ms)^func (Fuzz\w+)\(.*?^}$`)
 	named   = regexp.MustCompile("`((?:Test|Fuzz)\\w+)`")
 	row     = regexp.MustCompile(`^\| (\d+) \| (.+) \| (.+) \|$`)
 )
@@ -24,20 +25,27 @@ var (
 func tests(t *testing.T) map[string]bool {
 	t.Helper()
 	names := map[string]bool{}
+	eachTestFile(t, func(_ string, text []byte) {
+		for _, match := range defined.FindAllSubmatch(text, -1) {
+			names[string(match[1])] = true
+		}
+	})
+	return names
+}
+
+func eachTestFile(t *testing.T, do func(path string, text []byte)) {
+	t.Helper()
 	err := filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || !strings.HasSuffix(path, "_test.go") {
 			return err
 		}
 		text, err := os.ReadFile(path)
-		for _, match := range defined.FindAllSubmatch(text, -1) {
-			names[string(match[1])] = true
-		}
+		do(path, text)
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return names
 }
 
 func read(t *testing.T, name string) string {
@@ -77,6 +85,21 @@ func TestTheListOfHostileInputsIsWholeAndNamesTestsThatExist(t *testing.T) {
 
 func TestTheThreatModelNamesTestsThatExist(t *testing.T) {
 	wantTests(t, tests(t), read(t, "threat-model.md"))
+}
+
+func TestEveryFuzzTargetBoundsTimeAndMemoryOfEachInput(t *testing.T) {
+	var targets int
+	eachTestFile(t, func(path string, text []byte) {
+		for _, match := range fuzzed.FindAllSubmatch(text, -1) {
+			targets++
+			if body := string(match[0]); !strings.Contains(body, "limit.Parser.Hold(") && !strings.Contains(body, "limit.Story.Hold(") {
+				t.Errorf("%s in %s holds its inputs to no limit: see internal/testkit/limit", match[1], path)
+			}
+		}
+	})
+	if targets == 0 {
+		t.Error("there are no fuzz targets")
+	}
 }
 
 func wantTests(t *testing.T, known map[string]bool, text string) {
