@@ -32,7 +32,7 @@ func (s *Server) actAt(stage Stage, f *Fault) (answer reply, instead bool) {
 func (s *Server) wait(f *Fault) bool {
 	var elapsed <-chan time.Time
 	var released <-chan struct{}
-	if f.Action == ActionHold {
+	if f.Hold || f.Action == ActionHold {
 		released = s.faults.released(f.ID)
 	} else {
 		timer := time.NewTimer(time.Duration(f.Delay))

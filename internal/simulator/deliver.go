@@ -40,6 +40,9 @@ func (s *Server) deliver(w http.ResponseWriter, answer reply) {
 		skew += time.Duration(f.Delay)
 	}
 	header.Set("Date", s.now().Add(skew).UTC().Format(http.TimeFormat))
+	if f.Hold && !s.wait(f) {
+		return
+	}
 
 	switch f.Action {
 	case ActionDrop:

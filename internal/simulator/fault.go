@@ -128,6 +128,8 @@ type Fault struct {
 	Delay Duration `json:"delay,omitempty"`
 	// Reset makes drop end the TCP connection with RST instead of FIN.
 	Reset bool `json:"reset,omitempty"`
+	// Hold makes hugeBody and gzipBomb wait until the fault is removed, so that several come at once.
+	Hold bool `json:"hold,omitempty"`
 	// Bytes is a count of bytes, or of interim answers for informational.
 	Bytes int64 `json:"bytes,omitempty"`
 	// CommonName is for otherCommonName. Default: "other." before the requested one.
@@ -189,6 +191,8 @@ func (f Fault) validate() error {
 		return fmt.Errorf("unknown action %q; known are %q", f.Action, append(stagedActions(), otherActions()...))
 	case f.Stage != "" && !staged:
 		return fmt.Errorf("stage is for hold, delay, drop and respond only, not for %s", f.Action)
+	case f.Hold && f.Action != ActionHugeBody && f.Action != ActionGzipBomb:
+		return fmt.Errorf("hold is for hugeBody and gzipBomb only, not for %s", f.Action)
 	case f.Action == ActionTruncate && f.Bytes < 0:
 		return errors.New("truncate needs bytes that are not negative")
 	case f.Action == ActionDelay && f.Delay <= 0:

@@ -347,6 +347,28 @@ func TestHugeBodiesAndBombs(t *testing.T) {
 	}
 }
 
+func TestBombsThatAreHeldGoOffTogether(t *testing.T) {
+	d := start(t, account())
+	id := d.addFault(simulator.Fault{Action: simulator.ActionHugeBody, Bytes: 1 << 10, Hold: true, Match: simulator.Match{Times: 2}})
+	sizes := make(chan int, 2)
+	for _, name := range []string{"a", "b"} {
+		go func() {
+			got, _ := d.do("POST", enrollPath, request(name).String()) // without an answer it has no size
+			sizes <- len(got.body)
+		}()
+	}
+	eventually(t, "both are issued", func() bool { return len(d.server.Ledger()) == 2 })
+	if len(sizes) != 0 {
+		t.Error("an answer came while it was held")
+	}
+	d.server.RemoveFault(id)
+	for range cap(sizes) {
+		if got := <-sizes; got != 1<<10 {
+			t.Errorf("%d bytes", got)
+		}
+	}
+}
+
 func TestInterimAnswersPrecedeTheFinalOne(t *testing.T) {
 	d := start(t, account())
 	d.addFault(simulator.Fault{Action: simulator.ActionInformational, Bytes: 4})

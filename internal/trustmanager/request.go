@@ -73,7 +73,7 @@ func (c *Client) do(ctx context.Context, call call) (*answer, error) {
 
 	exchange.HTTPStatus = response.StatusCode
 	serverDate := c.observeDate(response.Header)
-	body, err := c.readBody(response)
+	body, err := c.readBody(call, response)
 	received := &answer{
 		status:        response.StatusCode,
 		contentType:   response.Header.Get("Content-Type"),
@@ -148,8 +148,11 @@ func (c *Client) transport(call call) *http.Transport {
 
 // readBody reads a whole answer within the limits. Of a refusal it returns what
 // could be read, because the status alone already says enough.
-func (c *Client) readBody(response *http.Response) ([]byte, error) {
+func (c *Client) readBody(call call, response *http.Response) ([]byte, error) {
 	limit := c.maxBodyBytes
+	if call.method != http.MethodGet {
+		limit = min(limit, maxIssuedBytes)
+	}
 	if !isSuccess(response.StatusCode) {
 		limit = min(limit, maxErrorBodyBytes)
 	}

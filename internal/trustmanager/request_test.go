@@ -216,6 +216,18 @@ func gzipBomb(t *testing.T) string {
 	return packed.String()
 }
 
+func TestAnAnswerThatIssuesIsSmallerThanAPageOfTheInventory(t *testing.T) {
+	filler := strings.Repeat(" ", maxIssuedBytes)
+	client := newVendor(t, answeringJSON(200, `{"records":[],"pem":"PEM"}`+filler)).client(t)
+	_, err := client.Enroll(t.Context(), testKeyRequest())
+	if failure := mustFail(t, err); failure.Delivery != Answered || !strings.Contains(failure.Message, "larger than 524288 bytes") {
+		t.Errorf("got %s %q", failure.Delivery, failure.Message)
+	}
+	if _, err := client.Search(t.Context(), SearchQuery{}); err != nil {
+		t.Errorf("a page of that size: %v", err)
+	}
+}
+
 func TestASlowAnswerEndsAtTheDeadline(t *testing.T) {
 	cases := map[string]struct {
 		raw  string

@@ -4,6 +4,7 @@
 package e2e
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -21,41 +22,54 @@ import (
 
 var floodSize = flag.Int("flood", 150, "how many objects one tenant creates at once in the flood test")
 
+// mostBody is the largest answer to an order that the operator reads.
+const mostBody = 512 << 10
+
 // mostMemory is what the manager may use at its peak, whatever a tenant or the vendor does.
 const mostMemory = 128 << 20
 
 func TestOneTenantsFloodAndBombsDoNotDisturbAnother(t *testing.T) {
-	w := newWorld(t)
-	mallory := w.newTenant()
+	const aliceToken = "alice-token"
+	w := newWorld(t, func(c *simulator.Config) {
+		c.APIKeys = append(c.APIKeys, simulator.APIKey{Name: "alice", Key: aliceToken})
+	})
+	mallory, alice := w.newTenant(), w.newTenant()
 	shared := w.clusterIssuer(w.namespace, v1alpha1.Grant{})
-	manager := w.startManager("--namespaces=" + w.namespace + "," + mallory.namespace)
-	through := through(v1alpha1.KindClusterDeviceIssuer, shared.Name)
+	manager := w.startManager("--namespaces=" + w.namespace + "," + mallory.namespace + "," + alice.namespace)
+	shop := through(v1alpha1.KindClusterDeviceIssuer, shared.Name)
 	var renewing []string
 	for i := range 3 {
 		renewing = append(renewing, fmt.Sprint("renewing-", i))
-		w.certificate(renewing[i], through, func(c *v1alpha1.DeviceCertificate) { c.Spec.EnrollmentProfileID = profileShort })
+		w.certificate(renewing[i], shop, func(c *v1alpha1.DeviceCertificate) { c.Spec.EnrollmentProfileID = profileShort })
 	}
-	first := map[string]string{}
 	for _, name := range renewing {
-		first[name] = w.awaitReady(name).Status.SerialNumber
+		w.awaitReady(name)
 	}
-	mallory.dropsBombs(14)
-	mallory.floods(*floodSize, through)
-	// Whoever comes last waits for one of the flood, not for all of it.
-	w.certificate("late", through)
-	w.awaitReady("late")
+	mallory.connectsForBombs()
+	mallory.floods(*floodSize, shop)
+	serials := map[string]string{}
+	for _, name := range renewing {
+		serials[name] = w.get(name).Status.SerialNumber
+	}
+	// Whoever comes last waits for one of the flood, not for all of it, and whoever has an account of its own for none.
+	alice.connectAs("own", aliceToken)
+	ordered := time.Now()
+	for name, issuer := range map[string]func(*v1alpha1.DeviceCertificate){"late": shop, "apart": through(v1alpha1.KindDeviceIssuer, "own")} {
+		alice.order(name, issuer, func(c *v1alpha1.DeviceCertificate) { c.Spec.CertificateAttributes[0].Value = new(commonName(name)) })
+	}
+	for _, name := range []string{"late", "apart"} {
+		alice.awaitReady(name)
+		t.Logf("%s was ready after %s", name, time.Since(ordered).Round(time.Second))
+	}
 	if bought := mallory.certificatesOfTheFlood(); bought >= *floodSize {
 		t.Errorf("the late certificate came after all %d of the flood", bought)
 	} else {
 		t.Logf("%d of %d certificates of the flood came before the late one", bought, *floodSize)
 	}
+	mallory.dropsBombs(fourteenBombs())
 	for _, name := range renewing {
-		w.await(name, "renewed in time", 2*patience, func(c *v1alpha1.DeviceCertificate) bool {
-			if c.Status.NotAfter != nil && time.Now().After(c.Status.NotAfter.Time) {
-				t.Errorf("%s has expired at %s", name, c.Status.NotAfter)
-			}
-			return renewed(first[name])(c)
-		})
+		w.await(name, "renewed in the flood", 2*patience, renewed(serials[name]))
+		w.wasNeverWithout(name)
 	}
 	peak := manager.peakMemory(t)
 	t.Logf("the manager's peak is %d MiB", peak>>20)
@@ -64,31 +78,81 @@ func TestOneTenantsFloodAndBombsDoNotDisturbAnother(t *testing.T) {
 	}
 }
 
-// dropsBombs has so many answers at once that are far larger than any certificate, packed and unpacked.
-func (t *tenant) dropsBombs(count int) {
+// wasNeverWithout checks that each certificate of that name was issued before the one before it expired, and that the last is valid.
+func (w *world) wasNeverWithout(name string) {
+	w.Helper()
+	entries := w.vendor.ledger(commonName(name))
+	for i, e := range entries[1:] {
+		if before := entries[i].NotAfter; e.IssuedAt.After(before) {
+			w.Errorf("%s was renewed at %s, after its certificate had expired at %s", name, e.IssuedAt, before)
+		}
+	}
+	if last := w.get(name).Status.NotAfter; last == nil || time.Now().After(last.Time) {
+		w.Errorf("%s has expired at %s", name, last)
+	}
+	w.Logf("%s was issued %d certificates, each before the last had expired", name, len(entries))
+}
+
+// bomb is an answer that is far larger than any certificate, and how many there are of it.
+type bomb struct {
+	fault simulator.Fault
+	count int
+}
+
+// fourteenBombs are dropped at once.
+func fourteenBombs() []bomb {
+	return []bomb{
+		{simulator.Fault{Action: simulator.ActionGzipBomb}, 4},
+		{simulator.Fault{Action: simulator.ActionHugeBody}, 5},
+		{simulator.Fault{Action: simulator.ActionHugeBody, Bytes: mostBody}, 5},
+	}
+}
+
+// connectsForBombs makes an issuer that may have them all under way.
+func (t *tenant) connectsForBombs() {
 	t.Helper()
 	t.connectAs("bombs", otherToken, func(i *v1alpha1.DeviceIssuer) {
-		i.Spec.Limits = v1alpha1.IssuerLimits{RequestsPerSecond: 100, Burst: 100, MaxConcurrent: int32(count)}
+		i.Spec.Limits = v1alpha1.IssuerLimits{RequestsPerSecond: 100, Burst: 100, MaxConcurrent: 14}
 	})
-	order := func(name string) {
-		t.order(name, through(v1alpha1.KindDeviceIssuer, "bombs"), func(c *v1alpha1.DeviceCertificate) {
-			c.Spec.EnrollmentProfileID, c.Spec.CertificateAttributes[0].Value = profileMTLS, new(commonName(name))
-		})
-	}
-	order("harmless") // one has to succeed before several are tried at once
+	t.ordersABomb("harmless") // one has to succeed before several are tried at once
 	t.awaitReady("harmless")
-	for i := range count {
-		action := []simulator.Action{simulator.ActionHugeBody, simulator.ActionGzipBomb}[i%2]
-		t.vendor.misbehave(simulator.Fault{Match: simulator.Match{Operation: simulator.OperationEnroll, ProfileID: profileMTLS}, Action: action})
+}
+
+func (t *tenant) ordersABomb(name string) {
+	t.Helper()
+	t.order(name, through(v1alpha1.KindDeviceIssuer, "bombs"), func(c *v1alpha1.DeviceCertificate) {
+		c.Spec.EnrollmentProfileID, c.Spec.CertificateAttributes[0].Value = profileMTLS, new(commonName(name))
+	})
+}
+
+// dropsBombs orders them, and lets them go off when all are under way.
+func (t *tenant) dropsBombs(bombs []bomb) {
+	t.Helper()
+	armed := map[string]int{}
+	var total int
+	for _, b := range bombs {
+		b.fault.Hold, b.fault.Match = true, simulator.Match{Operation: simulator.OperationEnroll, ProfileID: profileMTLS, Times: b.count}
+		armed[t.vendor.misbehave(b.fault)] = b.count
+		for range b.count {
+			t.ordersABomb(fmt.Sprint("bomb-", total))
+			total++
+		}
 	}
-	for i := range count {
-		order(fmt.Sprint("bomb-", i))
+	for id, count := range armed {
+		t.vendor.awaitHits(id, count)
 	}
-	for i := range count {
-		t.await(fmt.Sprint("bomb-", i), "bombed", patience, func(c *v1alpha1.DeviceCertificate) bool {
-			return c.Status.Attempt != nil || c.Status.Failures != nil || ready(c)
-		})
+	for id := range armed {
+		t.vendor.forgive(id)
 	}
+	eventually(t.T, patience, "all bombs have gone off", func(context.Context) (bool, error) {
+		var under int
+		for _, r := range t.vendor.requests("") {
+			if _, met := armed[r.FaultID]; met && !r.Done {
+				under++
+			}
+		}
+		return under == 0, nil
+	})
 }
 
 func (t *tenant) floods(count int, edit func(*v1alpha1.DeviceCertificate)) {

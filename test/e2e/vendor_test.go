@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -159,11 +160,17 @@ func (v *vendor) forgive(id string) {
 // awaitHit waits until a request has met the fault.
 func (v *vendor) awaitHit(id string) {
 	v.t.Helper()
-	eventually(v.t, patience, "a request meets fault "+id, func(context.Context) (bool, error) {
+	v.awaitHits(id, 1)
+}
+
+// awaitHits waits until so many requests have met the fault.
+func (v *vendor) awaitHits(id string, hits int) {
+	v.t.Helper()
+	eventually(v.t, patience, fmt.Sprintf("%d requests meet fault %s", hits, id), func(context.Context) (bool, error) {
 		var faults []simulator.Fault
 		v.ask(http.MethodGet, "/faults", nil, &faults)
 		for _, f := range faults {
-			if f.ID == id && f.Hits > 0 {
+			if f.ID == id && f.Hits >= hits {
 				return true, nil
 			}
 		}
@@ -190,13 +197,19 @@ func (v *vendor) awaitEntry(commonName string, index int) simulator.Entry {
 	return entries[index]
 }
 
-// bought counts the requests that may have cost a certificate, answered or not.
-func (v *vendor) bought(commonName string) int {
+// requests are those for the common name, or all of them if that is empty.
+func (v *vendor) requests(commonName string) []simulator.Request {
 	v.t.Helper()
 	var all struct{ Requests []simulator.Request }
 	v.ask(http.MethodGet, "/requests"+filter(commonName), nil, &all)
+	return all.Requests
+}
+
+// bought counts the requests that may have cost a certificate, answered or not.
+func (v *vendor) bought(commonName string) int {
+	v.t.Helper()
 	var n int
-	for _, r := range all.Requests {
+	for _, r := range v.requests(commonName) {
 		if r.Operation == simulator.OperationEnroll || r.Operation == simulator.OperationRenew {
 			n++
 		}

@@ -5,6 +5,7 @@
 package limit
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"testing"
@@ -35,8 +36,12 @@ func (l Limit) Hold(t testing.TB, size int, try func()) {
 	if size > l.Input {
 		return
 	}
-	watchdog := time.AfterFunc(l.Time, func() { panic(fmt.Sprintf("%s: %d bytes of input take more than %s", t.Name(), size, l.Time)) })
-	defer watchdog.Stop()
+	ctx, cancel := context.WithTimeout(context.Background(), l.Time)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {
+		panic(fmt.Sprintf("%s: %d bytes of input take more than %s", t.Name(), size, l.Time)) //nolint:forbidigo // nobody is there to return an error to
+	})
+	defer stop()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	try()
