@@ -128,3 +128,21 @@ func TestARestoredClusterBuysNothingAndSweepsOnce(t *testing.T) {
 	g.Expect(w.get("b").Status.Orphans).To(BeEmpty())
 	g.Expect(w.asked(simulator.OperationRevoke)).To(BeZero())
 }
+
+func TestALostCertificateThatAnotherObjectFearsIsReportedByItsOwnAsWell(t *testing.T) {
+	g := NewWithT(t)
+	w := newWorld(t)
+	same := "same.example"
+	named := func(c *v1alpha1.DeviceCertificate) { c.Spec.CertificateAttributes[0].Value = &same }
+	w.fault(lost(simulator.OperationEnroll))
+	w.fault(lost(simulator.OperationEnroll))
+	w.certificate("one", named)
+	w.settle()
+	w.advance(time.Minute)
+	w.certificate("two", named)
+	w.settle()
+	w.pass(time.Hour)
+	bothLost := []any{HaveField("CertificateID", w.vendor.Ledger()[0].CertificateID), HaveField("CertificateID", w.vendor.Ledger()[1].CertificateID)}
+	g.Expect(w.get("one").Status.Orphans).To(ContainElements(bothLost...))
+	g.Expect(w.get("two").Status.Orphans).To(ContainElements(bothLost...))
+}

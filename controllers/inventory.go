@@ -15,6 +15,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
@@ -28,12 +29,16 @@ import (
 // kin are the certificates that this operator already accounts for.
 type kin struct {
 	serials, ids, fingerprints map[string]struct{}
+	// read are the Secrets that were looked into: what their annotations say adds nothing.
+	read map[types.NamespacedName]struct{}
+	// feared are what other objects' attempts have reported because they may have bought it.
+	feared []v1alpha1.Orphan
 	// attempting: another object has an open attempt that could have bought the same.
 	attempting bool
 }
 
 func newKin() *kin {
-	return &kin{serials: map[string]struct{}{}, ids: map[string]struct{}{}, fingerprints: map[string]struct{}{}}
+	return &kin{serials: map[string]struct{}{}, ids: map[string]struct{}{}, fingerprints: map[string]struct{}{}, read: map[types.NamespacedName]struct{}{}}
 }
 
 // kin gathers them, live, from the status of every DeviceCertificate, and from the Secrets of those that ask for the same name: a status
@@ -46,10 +51,11 @@ func (q *resolution) kin(ctx context.Context) (*kin, error) {
 	}
 	for i := range fleet {
 		c := &fleet[i]
-		k.addStatus(&c.Status)
 		if c.UID == q.cert.UID {
+			k.addStatus(&c.Status)
 			continue
 		}
+		k.addOther(&c.Status)
 		other := c.Status.Attempt
 		k.attempting = k.attempting || other != nil && other.Host == q.attempt.Host && other.ProfileID == q.attempt.ProfileID && strings.EqualFold(other.CommonName, q.attempt.CommonName)
 		if asksFor(c, q.attempt.CommonName) {
@@ -62,7 +68,7 @@ func (q *resolution) kin(ctx context.Context) (*kin, error) {
 	if err != nil {
 		return nil, err
 	}
-	k.addSecret(own)
+	k.addSecret(q.cert.Namespace, own)
 	return k, q.r.addWatchedSecrets(ctx, k)
 }
 
@@ -90,7 +96,7 @@ func (r *DeviceCertificateReconciler) addSecretsOf(ctx context.Context, k *kin, 
 		if err != nil {
 			return err
 		}
-		k.addSecret(held)
+		k.addSecret(c.Namespace, held)
 	}
 	return nil
 }
@@ -104,7 +110,10 @@ func asksFor(c *v1alpha1.DeviceCertificate, commonName string) bool {
 }
 
 // addSecret adds what a Secret holds. One that is broken accounts for nothing: its key is lost.
-func (k *kin) addSecret(f facts) {
+func (k *kin) addSecret(namespace string, f facts) {
+	if f.State != plan.SecretForeign {
+		k.read[types.NamespacedName{Namespace: namespace, Name: f.Name}] = struct{}{}
+	}
 	if f.Usable() {
 		k.add(f.CertificateID, f.Serial)
 	}
@@ -127,6 +136,9 @@ func (r *DeviceCertificateReconciler) addWatchedSecrets(ctx context.Context, k *
 		return fmt.Errorf("list the Secrets' metadata: %w", err)
 	}
 	for i := range secrets.Items {
+		if _, ok := k.read[client.ObjectKeyFromObject(&secrets.Items[i])]; ok {
+			continue
+		}
 		a := secrets.Items[i].Annotations
 		k.ids[a[v1alpha1.AnnotationCertificateID]], k.fingerprints[a[v1alpha1.AnnotationFingerprint]] = struct{}{}, struct{}{}
 	}
@@ -142,6 +154,20 @@ func (k *kin) addStatus(status *v1alpha1.DeviceCertificateStatus) {
 	for _, id := range status.AcknowledgedOrphans {
 		k.ids[id] = struct{}{}
 	}
+}
+
+// addOther adds what the status of another object accounts for. What it only fears to have bought may be this object's.
+func (k *kin) addOther(status *v1alpha1.DeviceCertificateStatus) {
+	others := *status
+	others.Orphans = nil
+	for _, o := range status.Orphans {
+		if o.Outcome == v1alpha1.OrphanReported {
+			k.feared = append(k.feared, o)
+		} else {
+			others.Orphans = append(others.Orphans, o)
+		}
+	}
+	k.addStatus(&others)
 }
 
 // addHeld adds what is or was in a Secret.
@@ -163,6 +189,13 @@ func (k *kin) accounts(c plan.Candidate) bool {
 	return byID && c.CertificateID != "" || bySerial && c.Serial != "" || byFingerprint
 }
 
+// fears tells whether another object's attempt may have bought the certificate.
+func (k *kin) fears(c plan.Candidate) bool {
+	return slices.ContainsFunc(k.feared, func(o v1alpha1.Orphan) bool {
+		return o.CertificateID != "" && o.CertificateID == c.CertificateID || certs.SameSerial(o.SerialNumber, c.Serial)
+	})
+}
+
 // candidates are the inventory's records as the judgement needs them.
 func (k *kin) candidates(attempt *v1alpha1.Attempt, records []trustmanager.Record) []plan.Candidate {
 	candidates := make([]plan.Candidate, 0, len(records))
@@ -172,7 +205,7 @@ func (k *kin) candidates(attempt *v1alpha1.Attempt, records []trustmanager.Recor
 			continue // without its leaf nothing can be told of it
 		}
 		c := candidateOf(record, leaf)
-		c.Marked, c.Accounted = carries(leaf, attempt.ID), k.accounts(c)
+		c.Marked, c.Accounted, c.Feared = carries(leaf, attempt.ID), k.accounts(c), k.fears(c)
 		candidates = append(candidates, c)
 	}
 	return candidates

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/simulator"
@@ -71,4 +72,24 @@ func TestARenewalOfARetainedCertificateRecordsWhatItReplacedEvenIfItsReportIsLos
 	w.pass(10 * time.Minute)
 	g.Expect(w.shows("gateway", v1alpha1.ConditionReady)).To(Equal("True Stored"))
 	g.Expect(w.get("gateway").Status.Superseded).To(ConsistOf(HaveField("CertificateID", retained), HaveField("CertificateID", own)))
+}
+
+func TestWhatALostAndBrokenRenewalReplacedStaysOnRecord(t *testing.T) {
+	g := NewWithT(t)
+	w := newWorld(t)
+	w.certificate("gateway")
+	w.settle()
+	retained := w.get("gateway").Status.SerialNumber
+	w.delete("gateway")
+	w.certificate("gateway") // knows what it took over from the Secret alone
+	w.settle()
+
+	w.crashAt(crash{step: stepStore, after: true})
+	w.annotate("gateway", v1alpha1.AnnotationRenewRequestedAt, w.clock.Now().Add(time.Minute).UTC().Format(time.RFC3339))
+	w.settle()
+	w.editSecret("gateway", func(s *corev1.Secret) { s.Data[corev1.TLSPrivateKeyKey] = []byte("broken") })
+	w.restart()
+	w.pass(10 * time.Minute)
+	g.Expect(w.shows("gateway", v1alpha1.ConditionReady)).To(Equal("True Stored"))
+	g.Expect(w.get("gateway").Status.Superseded).To(ContainElement(HaveField("SerialNumber", retained)))
 }

@@ -114,6 +114,7 @@ func (s *scope) describe() {
 	if status.Attempt != nil || s.snapshot.InFlight || f.State != plan.SecretOurs || f.Broken != "" {
 		return
 	}
+	s.outlives(f)
 	status.CertificateID, status.RequestID, status.IssuanceHash = f.CertificateID, f.requestID, f.IssuanceHash
 	status.SerialNumber, status.FingerprintSHA256, status.KeyType = f.Serial, f.fingerprint, f.keyType
 	status.Subject, status.DNSNames = f.subject, slices.Clone(f.dnsNames)
@@ -129,6 +130,16 @@ func (s *scope) describe() {
 	if f.HandledRenewRequest != "" {
 		status.LastHandledRenewRequest = f.HandledRenewRequest
 	}
+}
+
+// outlives keeps what the status described until now on record, when another certificate has come into its place and nothing else tells of
+// it: whoever stored that one may not have been heard any more.
+func (s *scope) outlives(successor facts) {
+	status, described := &s.cert.Status, lastDescribed(s.cert)
+	if described == nil || certs.SameSerial(described.SerialNumber, successor.Serial) || status.Issued != nil && certs.SameSerial(status.Issued.SerialNumber, described.SerialNumber) {
+		return
+	}
+	status.Superseded = superseded(status.Superseded, described, successor.NotBefore, s.snapshot.Now)
 }
 
 func timeOf(t time.Time) *metav1.Time {

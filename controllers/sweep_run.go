@@ -198,7 +198,7 @@ func (s *sweep) spareStored(ctx context.Context, finding *plan.Finding, fleet []
 		if err != nil {
 			return err
 		}
-		held.addSecret(own)
+		held.addSecret(finding.Certificate.Namespace, own)
 	}
 	stored := func(suspect plan.Suspect) bool { return held.accounts(suspect.Candidate) }
 	finding.Revoke, finding.Report = slices.DeleteFunc(finding.Revoke, stored), slices.DeleteFunc(finding.Report, stored)

@@ -106,6 +106,8 @@ type modelFlight struct {
 	message     string
 
 	replaced, issued *v1alpha1.IssuedCertificate
+	// begins is when the issued one is valid from.
+	begins time.Time
 	// direct: the orphan of an attempt that is closed already is revoked without being recorded.
 	direct  bool
 	orphans []v1alpha1.Orphan
@@ -472,7 +474,7 @@ func (w *modelWorld) unstored(p int, f *modelFlight) {
 
 func (w *modelWorld) succeeded(p int, f *modelFlight, stored modelFacts) {
 	f.replaced, f.issued = f.predecessor(), identify(stored)
-	f.secret = stored
+	f.begins, f.secret = stored.NotBefore, stored
 	w.remember(p, f.slot, f.cert, stored)
 	w.conclude(f, editStored)
 }
@@ -493,14 +495,7 @@ func (w *modelWorld) stepConclude(p int, f *modelFlight, fault modelFault) {
 	f.describe(&status)
 	f.use(withStatus(observed, status))
 	f.applyConditions(&status, Decide(&f.snapshot))
-	var written *v1alpha1.DeviceCertificate
-	var err error
-	write := func() { written, err = w.patch(f.slot, observed, withStatus(observed, status), fault) }
-	if w.procs[p].offset.Abs() > clockTolerance {
-		w.excusing(write) // by a clock that has jumped ahead, every predecessor has expired
-	} else {
-		write()
-	}
+	written, err := w.patch(f.slot, observed, withStatus(observed, status), fault)
 	if err == nil {
 		m := &w.procs[p].memory[f.slot]
 		m.stumbles, m.notBefore = 0, 0
@@ -554,7 +549,7 @@ func (w *modelWorld) applyEdit(p int, f *modelFlight, status *v1alpha1.DeviceCer
 		open.RequestID = "request"
 		status.Attempt = &open
 	case editStored, editStoredAfterAll:
-		closeAsStored(status, f.replaced, f.issued, w.clock(p))
+		closeAsStored(status, f.replaced, f.issued, f.begins, w.clock(p))
 	case editClosed:
 		status.Attempt = nil
 		status.Orphans = slices.Concat(f.orphans, status.Orphans)
@@ -637,7 +632,7 @@ func (w *modelWorld) stepReadBack(p int, f *modelFlight, fault modelFault) {
 	if live.Name == secretNameOf(f.base) {
 		f.secret = live
 	}
-	f.issued = identify(live)
+	f.issued, f.begins = identify(live), live.NotBefore
 	w.conclude(f, editStoredAfterAll)
 }
 
@@ -690,8 +685,15 @@ func (w *modelWorld) stepSearch(p int, f *modelFlight, fault modelFault) {
 // stepKin sets apart what is accounted for by the statuses; the Secrets are looked at in the next step.
 func (w *modelWorld) stepKin(_ int, f *modelFlight) {
 	for _, c := range w.certs {
-		if c != nil {
-			f.account(func(found Candidate) bool { return inStatus(&c.Status, found.CertificateID, found.Serial) })
+		if c == nil {
+			continue
+		}
+		own := c.UID == f.cert.UID
+		f.account(func(found Candidate) bool {
+			return inUse(&c.Status, found.CertificateID, found.Serial) || orphaned(&c.Status, found.CertificateID, found.Serial, own)
+		})
+		for i, found := range f.found {
+			f.found[i].Feared = found.Feared || orphaned(&c.Status, found.CertificateID, found.Serial, true)
 		}
 	}
 	f.stage = stageJudge
@@ -713,11 +715,27 @@ func (f *modelFlight) accountFor(held modelFacts) {
 }
 
 func inStatus(status *v1alpha1.DeviceCertificateStatus, id, serial string) bool {
-	same := func(otherID, otherSerial string) bool { return id != "" && otherID == id || otherSerial == serial }
+	return inUse(status, id, serial) || orphaned(status, id, serial, true)
+}
+
+// inUse tells whether the status names the certificate as stored or replaced.
+func inUse(status *v1alpha1.DeviceCertificateStatus, id, serial string) bool {
+	same := sameAs(id, serial)
 	return same(status.CertificateID, status.SerialNumber) ||
 		status.Issued != nil && same(status.Issued.CertificateID, status.Issued.SerialNumber) ||
-		slices.ContainsFunc(status.Superseded, func(s v1alpha1.SupersededCertificate) bool { return same(s.CertificateID, s.SerialNumber) }) ||
-		slices.ContainsFunc(status.Orphans, func(o v1alpha1.Orphan) bool { return same(o.CertificateID, o.SerialNumber) })
+		slices.ContainsFunc(status.Superseded, func(s v1alpha1.SupersededCertificate) bool { return same(s.CertificateID, s.SerialNumber) })
+}
+
+// orphaned tells whether the status lists the certificate as an orphan; feared are those that may be another's.
+func orphaned(status *v1alpha1.DeviceCertificateStatus, id, serial string, feared bool) bool {
+	same := sameAs(id, serial)
+	return slices.ContainsFunc(status.Orphans, func(o v1alpha1.Orphan) bool {
+		return same(o.CertificateID, o.SerialNumber) && (feared || o.Outcome != v1alpha1.OrphanReported)
+	})
+}
+
+func sameAs(id, serial string) func(id, serial string) bool {
+	return func(otherID, otherSerial string) bool { return id != "" && otherID == id || otherSerial == serial }
 }
 
 func (w *modelWorld) stepJudge(p int, f *modelFlight) {

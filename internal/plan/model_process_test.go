@@ -311,6 +311,9 @@ func (f *modelFlight) describe(status *v1alpha1.DeviceCertificateStatus) {
 	if s.State != SecretOurs || s.Broken != "" || status.Attempt != nil {
 		return // while an attempt is open, what it replaces stays described
 	}
+	if described := lastDescribed(f.cert); described != nil && described.SerialNumber != s.Serial && (status.Issued == nil || status.Issued.SerialNumber != described.SerialNumber) {
+		status.Superseded = supersede(status.Superseded, described, s.NotBefore, f.snapshot.Now)
+	}
 	status.CertificateID, status.IssuanceHash, status.SerialNumber, status.FingerprintSHA256 = s.CertificateID, s.IssuanceHash, s.Serial, s.Serial
 	status.NotBefore, status.NotAfter = secondsOf(s.NotBefore), secondsOf(s.NotAfter)
 	status.SecretName, status.SecretResourceVersion = s.Name, strconv.FormatUint(s.version, 10)
@@ -370,19 +373,19 @@ func lastDescribed(c *v1alpha1.DeviceCertificate) *v1alpha1.IssuedCertificate {
 }
 
 // closeAsStored ends an attempt whose certificate is in the Secret.
-func closeAsStored(status *v1alpha1.DeviceCertificateStatus, replaced, issued *v1alpha1.IssuedCertificate, at time.Time) {
+func closeAsStored(status *v1alpha1.DeviceCertificateStatus, replaced, issued *v1alpha1.IssuedCertificate, begins, at time.Time) {
 	if status.Attempt != nil && Unscheduled(status.Attempt.Reason) {
 		status.Replacements = CountReplacement(status.Replacements, *secondsOf(at))
 	}
-	status.Superseded = supersede(status.Superseded, status.Issued, at)
-	status.Superseded = supersede(status.Superseded, replaced, at)
+	status.Superseded = supersede(status.Superseded, status.Issued, begins, at)
+	status.Superseded = supersede(status.Superseded, replaced, begins, at)
 	status.Attempt, status.Failures, status.Issued = nil, nil, issued
 }
 
-func supersede(list []v1alpha1.SupersededCertificate, replaced *v1alpha1.IssuedCertificate, at time.Time) []v1alpha1.SupersededCertificate {
+func supersede(list []v1alpha1.SupersededCertificate, replaced *v1alpha1.IssuedCertificate, successorBegins, at time.Time) []v1alpha1.SupersededCertificate {
 	if replaced != nil && !slices.ContainsFunc(list, func(s v1alpha1.SupersededCertificate) bool { return s.SerialNumber == replaced.SerialNumber }) {
 		list = slices.Insert(slices.Clone(list), 0, v1alpha1.SupersededCertificate{IssuedCertificate: *replaced, SupersededAt: *secondsOf(at)})
 	}
-	list = slices.DeleteFunc(slices.Clone(list), func(s v1alpha1.SupersededCertificate) bool { return !at.Before(s.NotAfter.Time) })
+	list = slices.DeleteFunc(slices.Clone(list), func(s v1alpha1.SupersededCertificate) bool { return !successorBegins.Before(s.NotAfter.Time) })
 	return list[:min(len(list), v1alpha1.MaxSuperseded)]
 }

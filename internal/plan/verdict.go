@@ -27,6 +27,8 @@ type Candidate struct {
 	Revoked bool
 	// Accounted: a Secret, a predecessor or an orphan of this operator already has it.
 	Accounted bool
+	// Feared: another object's attempt has reported that it may have bought it. That record goes when its object goes.
+	Feared bool
 	// Marked: the leaf carries the attempt's id.
 	Marked bool
 }
@@ -41,7 +43,8 @@ type Verdict struct {
 
 // Judge picks the candidates that the attempt may have bought, and divides them by proof. Proven are: one that
 // carries the attempt's id and, where the issuer's owner declared this operator the only enroller (policy Revoke), a
-// single candidate that agrees with the attempt in everything. Names alone prove nothing: two clusters may run from the same YAML.
+// single candidate that agrees with the attempt in everything. Names alone prove nothing: two clusters may run from the same YAML. What
+// another object's attempt may have bought as well is reported here too, so that whoever deletes one of them does not delete the only record.
 func Judge(attempt *v1alpha1.Attempt, deadline time.Time, policy v1alpha1.OrphanPolicy, candidates []Candidate) Verdict {
 	var v Verdict
 	var agreeing int
@@ -52,14 +55,15 @@ func Judge(attempt *v1alpha1.Attempt, deadline time.Time, policy v1alpha1.Orphan
 			v.Revoke = append(v.Revoke, c)
 		case Possible(attempt, deadline, c):
 			v.Report = append(v.Report, c)
-			if agrees(attempt, c) {
+			if agrees(attempt, c) && !c.Feared {
 				agreeing++
 			}
 		}
 	}
 	if policy == v1alpha1.OrphansRevoke && agreeing == 1 && len(v.Revoke) == 0 {
-		v.Revoke = slices.DeleteFunc(slices.Clone(v.Report), func(c Candidate) bool { return !agrees(attempt, c) })
-		v.Report = slices.DeleteFunc(v.Report, func(c Candidate) bool { return agrees(attempt, c) })
+		proven := func(c Candidate) bool { return agrees(attempt, c) && !c.Feared }
+		v.Revoke = slices.DeleteFunc(slices.Clone(v.Report), func(c Candidate) bool { return !proven(c) })
+		v.Report = slices.DeleteFunc(v.Report, proven)
 	}
 	return v
 }

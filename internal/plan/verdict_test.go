@@ -31,6 +31,7 @@ func TestOnlyProvenOrphansAreRevoked(t *testing.T) {
 	revoked := func(c *Candidate) { c.Revoked = true }
 	accounted := func(c *Candidate) { c.Accounted = true }
 	marked := func(c *Candidate) { c.Marked = true }
+	feared := func(c *Candidate) { c.Feared = true }
 	other := func(c *Candidate) { c.CertificateID, c.Serial = "cert-3", "0A19" }
 	otherSANs := func(c *Candidate) { c.SANDigest = "others" }
 	otherKey := func(c *Candidate) { c.KeyType = "rsa_2048" }
@@ -56,6 +57,9 @@ func TestOnlyProvenOrphansAreRevoked(t *testing.T) {
 		"the predecessor":                                  {attempt, v1alpha1.OrphansRevoke, list(candidate(func(c *Candidate) { c.Serial = "0A16" })), nothing},
 		"revoked already":                                  {attempt, v1alpha1.OrphansRevoke, list(candidate(revoked), candidate(revoked, marked)), nothing},
 		"in use, as another cluster's":                     {attempt, v1alpha1.OrphansRevoke, list(candidate(accounted), candidate(accounted, marked)), nothing},
+		"another object fears it":                          {attempt, v1alpha1.OrphansRevoke, list(candidate(feared)), Verdict{Report: list(candidate(feared))}},
+		"another object fears one of two":                  {attempt, v1alpha1.OrphansRevoke, list(candidate(feared), candidate(other)), Verdict{Revoke: list(candidate(other)), Report: list(candidate(feared))}},
+		"another object fears it, and the leaf proves it":  {attempt, v1alpha1.OrphansReport, list(candidate(feared, marked)), Verdict{Revoke: list(candidate(feared, marked))}},
 		"backdated as far as vendors do":                   {attempt, v1alpha1.OrphansReport, list(candidate(begins(now.Add(-backdating)))), Verdict{Report: list(candidate(begins(now.Add(-backdating))))}},
 		"older than the attempt":                           {attempt, v1alpha1.OrphansRevoke, list(candidate(begins(now.Add(-backdating - time.Second)))), nothing},
 		"by a vendor's clock ahead":                        {attempt, v1alpha1.OrphansReport, list(candidate(begins(deadline.Add(clockTolerance)))), Verdict{Report: list(candidate(begins(deadline.Add(clockTolerance))))}},
