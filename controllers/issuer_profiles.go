@@ -31,7 +31,9 @@ const (
 	publishingBound = 15 * time.Second
 )
 
-// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get
+
+// The right to write ConfigMaps is config/rbac/profile_publisher_role.yaml, bound by whoever wants profiles published, where they are.
 
 // publishProfiles keeps the ConfigMaps that spec.publishProfiles asks for, and removes those it names no more. What cannot be published
 // is answered in words; it keeps nothing from being bought.
@@ -111,7 +113,7 @@ func (r *IssuerReconciler) publish(ctx context.Context, o issuerObject, namespac
 		ac.WithUID(existing.UID)
 	}
 	if err := r.Client.Apply(ctx, ac, fieldOwner, client.ForceOwnership); err != nil {
-		return fmt.Errorf("ConfigMap %s cannot be written: %w", key, err)
+		return unwritten(key, err)
 	}
 	return nil
 }
@@ -125,9 +127,17 @@ func (r *IssuerReconciler) unpublish(ctx context.Context, o issuerObject, namesp
 		err = r.Client.Delete(ctx, existing, client.Preconditions{UID: &existing.UID, ResourceVersion: &existing.ResourceVersion})
 	}
 	if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
-		return fmt.Errorf("ConfigMap %s cannot be removed: %w", key, err)
+		return unwritten(key, err)
 	}
 	return nil
+}
+
+// unwritten explains why a ConfigMap could not be written or removed.
+func unwritten(key types.NamespacedName, err error) error {
+	if apierrors.IsForbidden(err) {
+		return fmt.Errorf("the operator may not write ConfigMaps in namespace %s: bind its ClusterRole profile-publisher there, as docs/issuers.md shows (%w)", key.Namespace, err)
+	}
+	return fmt.Errorf("ConfigMap %s cannot be written: %w", key, err)
 }
 
 // profileConfigMap is the name of the ConfigMap that an issuer publishes a profile in. Several issuers may publish the same one.

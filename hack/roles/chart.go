@@ -25,7 +25,8 @@ func writeChart(config, chart string, wide []rbacv1.PolicyRule) error {
 	}
 	for name, file := range map[string]string{
 		"leaderElection": "leader_election_role.yaml", "metricsAuth": "metrics_auth_role.yaml", "metricsReader": "metrics_reader_role.yaml",
-		"aggregateView": "aggregate_view_role.yaml", "aggregateEdit": "aggregate_edit_role.yaml", "aggregateAdmin": "aggregate_admin_role.yaml",
+		"profilePublisher": "profile_publisher_role.yaml",
+		"aggregateView":    "aggregate_view_role.yaml", "aggregateEdit": "aggregate_edit_role.yaml", "aggregateAdmin": "aggregate_admin_role.yaml",
 	} {
 		text, err := os.ReadFile(filepath.Join(config, "rbac", file))
 		if err != nil {

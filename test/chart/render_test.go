@@ -186,6 +186,18 @@ func TestChartAndKustomizeGiveTheSameRights(t *testing.T) {
 	}
 }
 
+func TestProfilesArePublishedOnlyInTheNamespacesNamed(t *testing.T) {
+	var bound []string
+	for _, o := range template(t, "publishProfilesIn: [edge, plant]") {
+		if o.GetKind() == "RoleBinding" && strings.HasSuffix(o.GetName(), "-profile-publisher") {
+			bound = append(bound, o.GetNamespace())
+		}
+	}
+	if want := []string{"edge", "plant"}; !slices.Equal(bound, want) {
+		t.Errorf("bound in %v, want %v", bound, want)
+	}
+}
+
 func TestThePodsAreAsKustomizeMakesThem(t *testing.T) {
 	kubectl, err := controlplane.Program("kubectl")
 	if err != nil {

@@ -6,10 +6,13 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
@@ -32,6 +35,13 @@ func TestAttributesByNameAndPublishedProfilesUnderTheShippedRights(t *testing.T)
 	if bought := w.live(commonName("gateway")); len(bought) != 1 || bought[0].DeviceIdentifier != "gw-17" {
 		t.Errorf("bought %s", describe(bought))
 	}
+	eventually(t, patience, "the issuer says which right is missing", func(ctx context.Context) (bool, error) {
+		issuer := &v1alpha1.DeviceIssuer{}
+		err := env.admin.Get(ctx, client.ObjectKey{Namespace: w.namespace, Name: issuerName}, issuer)
+		unpublished := condition(issuer.Status.Conditions, v1alpha1.ConditionProfilesUnpublished)
+		return strings.Contains(unpublished.Message, "may not write ConfigMaps in namespace "+w.namespace+": bind its ClusterRole profile-publisher"), err
+	})
+	w.letPublish()
 	eventually(t, patience, "the profile is published", func(ctx context.Context) (bool, error) {
 		list := &corev1.ConfigMapList{}
 		err := env.admin.List(ctx, list, client.InNamespace(w.namespace), client.MatchingLabels{v1alpha1.LabelProfile: profileLong})
@@ -51,6 +61,18 @@ func TestAttributesByNameAndPublishedProfilesUnderTheShippedRights(t *testing.T)
 		return len(list.Items) == 0, err
 	})
 	w.wantBought("", 1)
+}
+
+// letPublish gives the operator the right to publish in the test's namespace, and has the issuer looked at again.
+func (w *world) letPublish() {
+	w.Helper()
+	w.must(env.admin.Create(w.ctx, &rbacv1.RoleBinding{
+		ObjectMeta: w.meta("profile-publisher"),
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "devicecert-profile-publisher"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: operatorNamespace, Name: operatorAccount}},
+	}))
+	issuer := &v1alpha1.DeviceIssuer{ObjectMeta: w.meta(issuerName)}
+	w.must(env.admin.Patch(w.ctx, issuer, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"requestTimeout":"6s"}}`))))
 }
 
 func TestALabelledPasswordIsFollowedWithinSeconds(t *testing.T) {

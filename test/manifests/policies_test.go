@@ -249,6 +249,37 @@ func reservedNamesAreRefused(t *testing.T, p *plane) {
 	refused(t, "an edit to a reserved name", admin.Update(t.Context(), c), "reserved")
 }
 
+// letPublish binds the right to write ConfigMaps, which no installation gives, for the rest of the test.
+func letPublish(t *testing.T, p *plane, operator client.Client) {
+	t.Helper()
+	admin, _ := p.as(t, "admin", "system:masters")
+	awaitRight := func(ctx context.Context, in string, given bool) {
+		probe := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: in, Name: "devicecert-profile-probe"}}
+		err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+			return (operator.Create(ctx, probe.DeepCopy(), client.DryRunAll) == nil) == given, nil
+		})
+		if err != nil {
+			t.Errorf("the right to publish in %s is not %t: %v", in, given, err)
+		}
+	}
+	for _, in := range []string{namespace, served} {
+		awaitRight(t.Context(), in, false)
+		binding := &rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Namespace: in, Name: "profile-publisher"},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "devicecert-profile-publisher"},
+			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: operatorUser()}},
+		}
+		admitted(t, "the right to publish", admin.Create(t.Context(), binding))
+		t.Cleanup(func() {
+			if err := admin.Delete(context.Background(), binding); err != nil {
+				t.Error(err)
+			}
+			awaitRight(context.Background(), in, false)
+		})
+		awaitRight(t.Context(), in, true)
+	}
+}
+
 func operatorIsConfined(t *testing.T, p *plane) {
 	operator, _ := p.as(t, operatorUser())
 	mark := map[string]string{v1alpha1.AnnotationCertificateName: "gateway"}
@@ -261,6 +292,7 @@ func operatorIsConfined(t *testing.T, p *plane) {
 		s.Namespace = forbidden
 		refused(t, "a Secret in "+forbidden, operator.Create(t.Context(), s, client.DryRunAll), "system namespaces")
 	}
+	letPublish(t, p, operator)
 	profile := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "devicecert-profile-x"}}
 	admitted(t, "a published profile", operator.Create(t.Context(), profile, client.DryRunAll))
 	settings := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: served, Name: "settings"}}
