@@ -113,6 +113,8 @@ type modelFlight struct {
 	orphans []v1alpha1.Orphan
 	found   []Candidate
 	proven  []Candidate
+	// mayRevoke: the account could revoke when the flight looked, which is what it goes by to its end.
+	mayRevoke bool
 
 	// due are the predecessors to revoke; finalizing, on behalf of a deletion.
 	due        []v1alpha1.SupersededCertificate
@@ -653,7 +655,7 @@ func (w *modelWorld) stepSettle(p int, f *modelFlight) {
 		w.unresolved(p, f)
 		return
 	case f.attempt.CertificateID != "":
-		f.proven, f.stage = []Candidate{{CertificateID: f.attempt.CertificateID}}, stageRevokeOrphan
+		f.proven, f.mayRevoke, f.stage = []Candidate{{CertificateID: f.attempt.CertificateID}}, !w.noRevoke, stageRevokeOrphan
 		return
 	case m.attempt == f.attempt.ID && w.mono < m.attemptSeen+modelTimeout+modelStore+modelLag:
 		w.unresolved(p, f)
@@ -763,11 +765,11 @@ func (w *modelWorld) stepJudge(p int, f *modelFlight) {
 	for _, c := range verdict.Report {
 		f.add(c, v1alpha1.OrphanReported)
 	}
-	f.proven, f.stage = verdict.Revoke, stageRevokeOrphan
+	f.proven, f.mayRevoke, f.stage = verdict.Revoke, !w.noRevoke, stageRevokeOrphan
 	switch {
 	case len(f.proven) == 0:
 		w.close(p, f)
-	case len(f.proven) == 1 && !w.noRevoke:
+	case len(f.proven) == 1 && f.mayRevoke:
 		w.conclude(f, editCondemned)
 	}
 }
@@ -775,7 +777,7 @@ func (w *modelWorld) stepJudge(p int, f *modelFlight) {
 func (w *modelWorld) stepRevokeOrphan(p int, f *modelFlight, fault modelFault) {
 	c := f.proven[0]
 	switch {
-	case w.noRevoke:
+	case !f.mayRevoke:
 		f.add(c, v1alpha1.OrphanReported)
 	case fault == vendorRefuses:
 		f.add(c, v1alpha1.OrphanRevokeFailed)
