@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
@@ -63,6 +64,8 @@ type DeviceCertificateReconciler struct {
 
 	memory *memory
 	queue  wakeQueue
+	// began is when the queue began to fill.
+	began time.Time
 	// wake is Wake, and writtenAt the function of that name, but in tests.
 	wake      func(types.NamespacedName)
 	writtenAt func(*v1alpha1.DeviceCertificate) time.Time
@@ -300,7 +303,7 @@ func (r *DeviceCertificateReconciler) SetupWithManager(ctx context.Context, mgr 
 	if err := setupIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
-	r.memory = newMemory()
+	r.memory, r.began = newMemory(), r.Clock.Now()
 	r.wake, r.writtenAt = r.Wake, writtenAt
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("devicecertificate").
@@ -315,7 +318,10 @@ func (r *DeviceCertificateReconciler) SetupWithManager(ctx context.Context, mgr 
 	if r.WatchSecrets {
 		b = b.WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.certificatesOfSecret))
 	}
-	return b.Complete(r)
+	if err := b.Complete(r); err != nil {
+		return err
+	}
+	return mgr.Add(manager.RunnableFunc(r.urgentFirst))
 }
 
 // wakeQueue hands wake-ups straight to the controller's queue: unlike a channel it never blocks whoever wakes. Wake-ups before the
@@ -329,8 +335,10 @@ func (w *wakeQueue) start(_ context.Context, q workqueue.TypedRateLimitingInterf
 	return nil
 }
 
-func (w *wakeQueue) add(req reconcile.Request) {
+func (w *wakeQueue) add(req reconcile.Request) { w.addAt(req, priorityWoken) }
+
+func (w *wakeQueue) addAt(req reconcile.Request, priority int) {
 	if q := w.started.Load(); q != nil {
-		addWithPriority(*q, req, priorityWoken)
+		addWithPriority(*q, req, priority)
 	}
 }

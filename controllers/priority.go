@@ -88,3 +88,20 @@ func prioritized(result reconcile.Result, c *v1alpha1.DeviceCertificate, now tim
 	}
 	return result
 }
+
+// urgentFirst moves what is urgent to the front of the queue when this process begins to lead. A standby's queue holds every object with
+// the urgency it had when it was last looked at, which may be days ago. One that leads right after its start has just looked.
+func (r *DeviceCertificateReconciler) urgentFirst(ctx context.Context) error {
+	const young = time.Minute
+	now := r.Clock.Now()
+	if now.Sub(r.began) < young {
+		return nil
+	}
+	found := r.find(ctx, "")
+	for i := range found {
+		if priority := priorityOf(&found[i], now); priority > priorityUsual {
+			r.queue.addAt(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&found[i])}, priority)
+		}
+	}
+	return nil
+}

@@ -4,6 +4,8 @@
 package controllers
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -12,6 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -63,6 +67,47 @@ func TestAStartDoesWhatIsUrgentFirst(t *testing.T) {
 		if diff := cmp.Diff([]string{"granted", "expired", "due", "new", "deleted", "edited", "valid"}, order); diff != "" {
 			t.Errorf("resync %t: the order (-want +got):\n%s", resync, diff)
 		}
+	}
+}
+
+func TestAStandbyThatTakesOverDoesWhatHasBecomeUrgentFirst(t *testing.T) {
+	clock := clocktesting.NewFakeClock(time.Now())
+	fleet := []*v1alpha1.DeviceCertificate{
+		aged("valid", clock.Now(), 90*time.Hour, 60*time.Hour), aged("due-by-then", clock.Now(), 72*time.Hour, 24*time.Hour), aged("expired-by-then", clock.Now(), 47*time.Hour, 24*time.Hour),
+	}
+	r := &DeviceCertificateReconciler{Clock: clock}
+	r.Client = interceptor.NewClient(newClient(t), interceptor.Funcs{
+		List: func(_ context.Context, _ client.WithWatch, list client.ObjectList, _ ...client.ListOption) error {
+			for _, c := range fleet {
+				certificates, ok := list.(*v1alpha1.DeviceCertificateList)
+				if !ok {
+					return errors.New("only certificates are looked for")
+				}
+				certificates.Items = append(certificates.Items, *c)
+			}
+			return nil
+		},
+	})
+	q := priorityqueue.New[reconcile.Request]("standby")
+	defer q.ShutDown()
+	if err := r.queue.start(t.Context(), q); err != nil {
+		t.Fatal(err)
+	}
+	warm := byUrgency(clock)
+	for _, c := range fleet {
+		warm.Create(t.Context(), event.CreateEvent{Object: c, IsInInitialList: true}, q)
+	}
+	clock.Step(48 * time.Hour)
+	if err := r.urgentFirst(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var order []string
+	for range fleet {
+		request, _, _ := q.GetWithPriority()
+		order = append(order, request.Name)
+	}
+	if diff := cmp.Diff([]string{"expired-by-then", "due-by-then", "valid"}, order); diff != "" {
+		t.Errorf("the order (-want +got):\n%s", diff)
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -44,6 +45,9 @@ func run(ctx context.Context, o options) error {
 	if err := setup(ctx, mgr, o, flights); err != nil {
 		return err
 	}
+	if err := mgr.Add(holdLease(flights)); err != nil {
+		return fmt.Errorf("add the hand-over: %w", err)
+	}
 	err = mgr.Start(ctx)
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.shutdownTimeout)
 	defer cancel()
@@ -58,6 +62,22 @@ func run(ctx context.Context, o options) error {
 
 // reconcileGrace is how long reconciles under way may take to end. Certificates on their way have the whole --shutdown-timeout.
 const reconcileGrace = 10 * time.Second
+
+// leasePatience is how long a stopping leader keeps its lease for the certificates on their way, so that as a rule they are stored before
+// another process looks. A vendor that takes longer must not hold up everybody else: a successor leaves open attempts alone until they
+// are stored or nobody can store them any more.
+const leasePatience = 5 * time.Second
+
+// holdLease keeps a manager that is told to stop from giving its lease away while certificates are on their way.
+func holdLease(flights *controllers.Flights) manager.Runnable {
+	return manager.RunnableFunc(func(ctx context.Context) error {
+		<-ctx.Done()
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), leasePatience)
+		defer cancel()
+		flights.Drain(drain)
+		return nil
+	})
+}
 
 func newManager(o options) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
@@ -81,8 +101,8 @@ func newManager(o options) (ctrl.Manager, error) {
 		LeaderElection:          o.leaderElect,
 		LeaderElectionID:        leaseName(o),
 		LeaderElectionNamespace: leaseNamespace(o),
-		// Releasing the lease early would let a successor start while answers are still on their way to be stored.
-		LeaderElectionReleaseOnCancel: false,
+		// A standby then takes over at once instead of when the lease has expired; see holdLease.
+		LeaderElectionReleaseOnCancel: true,
 		GracefulShutdownTimeout:       &grace,
 		HealthProbeBindAddress:        o.probeAddress,
 		PprofBindAddress:              o.profileAddress,
