@@ -76,6 +76,7 @@ var (
 
 	certificates = describe("devicecert_certificates", "DeviceCertificates by issuer and state; every one is in exactly one state.", labelIssuer, labelState)
 	attempts     = describe("devicecert_open_attempts", "DeviceCertificates with an attempt whose outcome is not known yet.", labelIssuer)
+	lostKeys     = describe("devicecert_orphans", "Certificates whose key was lost, on the lists of DeviceCertificates, by issuer and outcome.", labelIssuer, labelOutcome)
 	forecast     = describe("devicecert_renewals_due", "Renewals that fall due within that time, the overdue ones included.", labelIssuer, labelWithin)
 
 	issuerReady      = describe("devicecert_issuer_ready", "Whether the issuer can be bought from.", labelIssuer)
@@ -87,14 +88,17 @@ var (
 	issuerLimit      = describe("devicecert_issuer_budget_limit", "Issuances per day that the issuer shares with all of its host and credential; absent without a bound.", labelIssuer)
 	issuerUsed       = describe("devicecert_issuer_budget_used", "Issuances of today that this issuer has made or is about to make; absent without a bound.", labelIssuer)
 	issuerCredential = describe("devicecert_issuer_credential_expiry_timestamp_seconds", "End of the client certificate; absent where it is not known.", labelIssuer)
+	issuerSwept      = describe("devicecert_issuer_swept_timestamp_seconds", "When the inventory was last compared with the cluster, of the profile for which that is longest ago; absent before.", labelIssuer)
+	issuerSweepFails = describe("devicecert_issuer_sweep_failures", "Comparisons of the inventory in a row that did not come to their end, the most of any profile; absent where there are none to make.", labelIssuer)
 	issuerSkew       = describe("devicecert_issuer_clock_skew_seconds", "The vendor's clock minus the operator's; absent before the first answer.", labelIssuer)
 )
 
 // Describe implements prometheus.Collector.
 func (f *Fleet) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		readable, notAfter, renewal, ready, expired, expiring, overdue, failing, orphans, certificates, attempts, forecast,
+		readable, notAfter, renewal, ready, expired, expiring, overdue, failing, orphans, certificates, attempts, lostKeys, forecast,
 		issuerReady, issuerSuspended, issuerCircuit, issuerWaiting, issuerInFlight, issuerBlocked, issuerLimit, issuerUsed, issuerCredential, issuerSkew,
+		issuerSwept, issuerSweepFails,
 	} {
 		ch <- d
 	}

@@ -165,6 +165,9 @@ func TestOneCertificateIsThisMuchText(t *testing.T) {
 		"devicecert_certificate_renewal_failing" + of + "} 1",
 		"devicecert_certificate_renewal_timestamp_seconds" + of + "} 1.7999964e+09",
 		`devicecert_open_attempts{issuer="ClusterDeviceIssuer/digicert"} 1`,
+		`devicecert_orphans{issuer="ClusterDeviceIssuer/digicert",outcome="Reported"} 2`,
+		`devicecert_orphans{issuer="ClusterDeviceIssuer/digicert",outcome="RevokeFailed"} 0`,
+		`devicecert_orphans{issuer="ClusterDeviceIssuer/digicert",outcome="Revoked"} 1`,
 		`devicecert_renewals_due{issuer="ClusterDeviceIssuer/digicert",within="168h"} 1`,
 		`devicecert_renewals_due{issuer="ClusterDeviceIssuer/digicert",within="1h"} 1`,
 		`devicecert_renewals_due{issuer="ClusterDeviceIssuer/digicert",within="24h"} 1`,
@@ -192,6 +195,7 @@ func TestAnIssuerShowsWhatItsStatusAndItsAccountKnow(t *testing.T) {
 		issuers: []v1alpha1.DeviceIssuer{{ObjectMeta: metav1.ObjectMeta{Namespace: "edge", Name: "digicert"}, Status: v1alpha1.IssuerStatus{
 			Conditions:          []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue}},
 			CredentialExpiresAt: at(0), BlockedProfiles: make([]v1alpha1.BlockedProfile, 3),
+			Sweeps: []v1alpha1.Sweep{{LastTime: at(-time.Hour)}, {LastTime: at(-2 * time.Hour), Failures: 1}, {Failures: 4}},
 		}}},
 		states: map[account.ID]account.State{id: {Known: true, CircuitOpen: true, Waiting: 7, InFlight: 2, IssuancesPerDay: 100, IssuedToday: 95, SkewKnown: true, Skew: -90 * time.Second}},
 	}
@@ -207,6 +211,8 @@ func TestAnIssuerShowsWhatItsStatusAndItsAccountKnow(t *testing.T) {
 		"devicecert_issuer_ready" + of + "1",
 		"devicecert_issuer_requests_in_flight" + of + "2",
 		"devicecert_issuer_suspended" + of + "1",
+		"devicecert_issuer_sweep_failures" + of + "4",
+		"devicecert_issuer_swept_timestamp_seconds" + of + "1.7999928e+09",
 		"devicecert_issuer_waiting_purchases" + of + "7",
 	}
 	got := slices.DeleteFunc(scraped(t, w.fleet(All)), func(line string) bool { return !strings.HasPrefix(line, "devicecert_issuer_") })
@@ -279,7 +285,7 @@ func BenchmarkScrapeOf10000Certificates(b *testing.B) {
 		w.certificates = append(w.certificates, certificate(fmt.Sprintf("gateway-%05d", i)))
 	}
 	for b.Loop() {
-		if lines := scraped(b, w.fleet(All)); len(lines) != 30_012 {
+		if lines := scraped(b, w.fleet(All)); len(lines) != 30_015 {
 			b.Fatalf("%d lines", len(lines))
 		}
 	}

@@ -41,6 +41,7 @@ type scrape struct {
 
 type count struct {
 	states   map[state]int
+	orphans  map[v1alpha1.OrphanOutcome]int
 	attempts int
 	due      [len(horizons)]int
 }
@@ -54,7 +55,7 @@ var horizons = [...]struct {
 func (s *scrape) of(issuer string) *count {
 	c, ok := s.counts[issuer]
 	if !ok {
-		c = &count{states: map[state]int{}}
+		c = &count{states: map[state]int{}, orphans: map[v1alpha1.OrphanOutcome]int{}}
 		s.counts[issuer] = c
 	}
 	return c
@@ -144,6 +145,7 @@ func (s *scrape) orphans(c *v1alpha1.DeviceCertificate, issuer string) {
 	}
 	for outcome, n := range byOutcome {
 		gauge(s.ch, orphans, float64(n), c.Namespace, c.Name, issuer, string(outcome))
+		s.of(issuer).orphans[outcome] += n
 	}
 }
 
@@ -152,6 +154,9 @@ func (s *scrape) sums() {
 	for issuer, sums := range s.counts {
 		for _, st := range states {
 			gauge(s.ch, certificates, float64(sums.states[st]), issuer, string(st))
+		}
+		for _, outcome := range []v1alpha1.OrphanOutcome{v1alpha1.OrphanReported, v1alpha1.OrphanRevoked, v1alpha1.OrphanRevokeFailed} {
+			gauge(s.ch, lostKeys, float64(sums.orphans[outcome]), issuer, string(outcome))
 		}
 		for i, horizon := range horizons {
 			gauge(s.ch, forecast, float64(sums.due[i]), issuer, horizon.name)
@@ -179,4 +184,20 @@ func (f *Fleet) issuer(s *scrape, i *issuer) {
 	if now.SkewKnown {
 		put(issuerSkew, now.Skew.Seconds())
 	}
+	if sweeps := i.status.Sweeps; len(sweeps) > 0 {
+		last, failures := worstOf(sweeps)
+		moment(put, issuerSwept, last)
+		put(issuerSweepFails, float64(failures))
+	}
+}
+
+// worstOf is what to know of the sweeps of all profiles: the earliest that came to its end, and the most failures in a row.
+func worstOf(sweeps []v1alpha1.Sweep) (last *metav1.Time, failures int32) {
+	for i := range sweeps {
+		if at := sweeps[i].LastTime; at != nil && (last == nil || at.Before(last)) {
+			last = at
+		}
+		failures = max(failures, sweeps[i].Failures)
+	}
+	return last, failures
 }

@@ -139,7 +139,7 @@ func (p prometheus) everyPanel() {
 		}
 	}
 	p.must(json.Unmarshal(text, &dashboard))
-	troubled := regexp.MustCompile(`_failures_total|_lost_answers_total|_orphans`)
+	troubled := regexp.MustCompile(`_failures_total|_lost_answers_total`)
 	variables := strings.NewReplacer("$__rate_interval", "5m", "$issuer", ".*")
 	queries := 0
 	for _, panel := range dashboard.Panels {
