@@ -416,6 +416,37 @@ func TestATokenThatMayNotBuyIsReportedAfterItsFirstRefusal(t *testing.T) {
 	}
 }
 
+func TestWhatAnswersOrdersAndIsNotTheVendorIsNotTakenForAMissingPermission(t *testing.T) {
+	for name, tc := range map[string]struct {
+		fault        simulator.Response
+		reason, also string
+		says         string
+	}{
+		"a web page":     {simulator.Response{Status: 400, Shape: simulator.ShapeHTML}, v1alpha1.ReasonUnreachable, v1alpha1.ConditionReconciling, "what answers orders is not its API"},
+		"no licence":     {simulator.Response{Status: 402, Code: "no_licence"}, v1alpha1.ReasonCredentialRefused, v1alpha1.ConditionStalled, "check the account's licences"},
+		"a licence used": {simulator.Response{Status: 422, Code: "license_limit_reached"}, v1alpha1.ReasonCredentialRefused, v1alpha1.ConditionStalled, "check the account's licences"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newIssuerDesk(t)
+			d.token(token)
+			id := d.issuer()
+			d.reconcile(id)
+			_, err := d.vendor.AddFault(simulator.Fault{
+				Match: simulator.Match{Operation: simulator.OperationEnroll}, Action: simulator.ActionRespond, Response: tc.fault,
+			})
+			d.must(err)
+			lease := d.acquire(id)
+			_, err = lease.Client().Enroll(t.Context(), trustmanager.KeyRequest{ProfileID: profileLong, PrivateKeyFormat: "pem"})
+			lease.Done(account.Outcome{Err: err})
+			d.reconcile(id) // the probe succeeds
+			message := d.wantCondition(id, metav1.ConditionFalse, tc.reason, tc.also)
+			if !strings.Contains(message, tc.says) || strings.Contains(message, "permission") {
+				t.Errorf("message = %q, want it to say %q and nothing of permissions", message, tc.says)
+			}
+		})
+	}
+}
+
 func TestAVendorThatIsDownIsTriedAgainUntilItAnswers(t *testing.T) {
 	d := newIssuerDesk(t)
 	d.token(token)

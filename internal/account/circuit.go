@@ -30,11 +30,12 @@ const (
 // are let through as trials.
 type circuit struct {
 	open bool
-	// held: the credential is accepted, but not for buying.
+	// held: probes are answered, and orders are refused.
 	held            bool
 	reason, message string
-	// status is the HTTP status that opened it; 0 if none did.
-	status int
+	// status is the HTTP status that opened it; 0 if none did. foreign: it was not the vendor's API that answered.
+	status  int
+	foreign bool
 	// refused: a definite refusal to buy opened it.
 	refused bool
 	// retryAt is when a trial may go; zero means that only a probe can close the circuit.
@@ -122,11 +123,19 @@ func (r *Registry) answered(a *account, v verdict) {
 	}
 }
 
-// hold waits for somebody to give the credential the permission to buy.
+// hold waits for somebody to act: the vendor answers probes and refuses to be bought from.
 func (c *circuit) hold(now time.Time) {
 	c.held = true
 	c.reason = v1alpha1.ReasonCredentialRefused
-	c.message = "the vendor accepts the credential but not for buying: give its user the permission to enroll, or change the credential; last refusal: " + c.message
+	switch {
+	case c.status == http.StatusUnauthorized || c.status == http.StatusForbidden:
+		c.message = "the vendor accepts the credential but not for buying: give its user the permission to enroll, or change the credential; last refusal: " + c.message
+	case c.foreign:
+		c.reason = v1alpha1.ReasonUnreachable
+		c.message = "the vendor answers other requests, but what answers orders is not its API: a proxy or gateway in between may be in the way; last answer: " + c.message
+	default:
+		c.message = "the vendor accepts the credential and refuses all orders; last refusal: " + c.message
+	}
 	c.retryAt = now.Add(heldFor)
 }
 
@@ -152,7 +161,7 @@ func (r *Registry) open(a *account, v verdict) {
 	} else if !c.open {
 		c.refused = v.buying && v.failure.Delivery == trustmanager.Refused
 	}
-	c.status = v.failure.HTTPStatus
+	c.status, c.foreign = v.failure.HTTPStatus, v.failure.Foreign()
 	c.reason, c.message = Explain(v.failure)
 	if !a.connection.probeable() {
 		c.trials++
@@ -196,6 +205,8 @@ func Explain(err error) (reason, message string) {
 		return v1alpha1.ReasonCredentialRefused, f.Error() + ": check that the credential is the right one, enabled and not expired"
 	case f.HTTPStatus == http.StatusForbidden:
 		return v1alpha1.ReasonCredentialRefused, f.Error() + ": check the permissions of the credential's user"
+	case f.Foreign():
+		return v1alpha1.ReasonUnreachable, f.Error() // which says what to check
 	case f.Delivery == trustmanager.Refused:
 		return v1alpha1.ReasonCredentialRefused, f.Error() + ": check the account's licences and limits"
 	case f.HTTPStatus == 0:

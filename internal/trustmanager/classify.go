@@ -61,7 +61,7 @@ func (c *Client) statusFailure(call call, received *answer, retryAfter string) *
 		ServerDate:    received.serverDate,
 	}
 	failure.Delivery, failure.Actor = classifyStatus(received.status, reason)
-	if foreign := !fromVendor && len(received.body) > 0; foreign {
+	if failure.foreign = !fromVendor && len(received.body) > 0; failure.foreign {
 		failure.Message = clean.clean(describeForeign(received), maxMessageBytes)
 		if failure.Actor == User {
 			failure.Actor = Issuer

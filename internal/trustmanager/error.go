@@ -86,6 +86,9 @@ type Error struct {
 	// ServerDate is the answer's Date header; zero when absent.
 	ServerDate time.Time
 
+	// foreign: the answer was none of the vendor's API.
+	foreign bool
+
 	cause error
 }
 
@@ -119,6 +122,10 @@ func (e *Error) DestinationForbidden() bool {
 	_, forbidden := errors.AsType[*forbiddenDestinationError](e.cause)
 	return forbidden
 }
+
+// Foreign reports whether something answered that does not speak the vendor's API, such as
+// a proxy or a web site.
+func (e *Error) Foreign() bool { return e.foreign }
 
 // AlreadyRevoked reports whether the vendor refused a revocation because the
 // certificate is revoked. How it says so is unknown (docs/vendor-api.md, section 9),
