@@ -21,6 +21,18 @@ COPY internal internal
 RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} GOARM=${TARGETVARIANT#v} \
     go build -trimpath -ldflags="-s -X main.version=${VERSION}" -o /manager ./cmd/manager
 
+# For rehearsals: --target simulator.
+FROM build AS build-simulator
+COPY cmd/simulator cmd/simulator
+RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} GOARM=${TARGETVARIANT#v} \
+    go build -trimpath -ldflags="-s" -o /simulator ./cmd/simulator
+
+FROM ${BASE} AS simulator
+COPY --from=build-simulator /simulator /simulator
+USER 65532:65532
+ENTRYPOINT ["/simulator"]
+
+# The operator, which a build without a target makes.
 FROM ${BASE}
 COPY --from=build /manager /manager
 # A number, so that runAsNonRoot can be checked without the image's /etc/passwd.

@@ -60,7 +60,7 @@ prerequisites: ## Install what the tests compare with (openssl, Java, nginx, ...
 helm: $(HELM) ## Build Helm, which tests and packages the chart
 
 .PHONY: test
-test: prerequisites build controlplane helm ## Run all tests
+test: prerequisites build controlplane helm $(CONTROLLER_GEN) ## Run all tests
 	go test $(TESTFLAGS) ./...
 
 .PHONY: e2e
@@ -100,7 +100,7 @@ bench-go: ## Run the benchmarks of single functions
 		xargs -r go test -run='^$$' -bench=. -benchmem
 
 .PHONY: node
-node: controlplane ## Run the shipped image and manifests on a real kubelet; needs root on Linux
+node: controlplane helm ## Run the shipped image and the packaged chart on a real kubelet; needs root on Linux. CHAPTERS (regular expression)
 	@hack/node/run.sh
 
 .PHONY: demo

@@ -155,6 +155,11 @@ func (r *DeviceCertificateReconciler) act(ctx context.Context, s *scope, p plan.
 		r.fly(s, func() { r.finalize(ctx, s) })
 		return reconcile.Result{}, nil
 	default:
+		if s.lostFinalizer() {
+			if err := r.hold(ctx, s); err != nil {
+				return reconcile.Result{}, err
+			}
+		}
 		return unlessFailed(r.after(s, p), r.report(ctx, s, p))
 	}
 }

@@ -21,6 +21,28 @@ import (
 	"github.com/devicecert/devicecert-operator/internal/plan"
 )
 
+// hold sets the finalizer, unless it is there.
+func (r *DeviceCertificateReconciler) hold(ctx context.Context, s *scope) error {
+	if controllerutil.ContainsFinalizer(s.cert, v1alpha1.Finalizer) {
+		return nil
+	}
+	held := s.base.DeepCopy() // the status that is about to be written stays as it is
+	controllerutil.AddFinalizer(held, v1alpha1.Finalizer)
+	if err := r.Client.Patch(ctx, held, client.MergeFromWithOptions(s.base, client.MergeFromWithOptimisticLock{})); err != nil {
+		return fmt.Errorf("set the finalizer: %w", err)
+	}
+	r.memory.wrote(held.UID, held.ResourceVersion, s.snapshot.Now)
+	s.cert.Finalizers, s.cert.ResourceVersion, s.base = held.Finalizers, held.ResourceVersion, held
+	return nil
+}
+
+// lostFinalizer tells whether the object has something to let go of one day, and lacks the finalizer: an uninstall, or a restore of a
+// backup, took it off.
+func (s *scope) lostFinalizer() bool {
+	return s.cert.DeletionTimestamp.IsZero() && !controllerutil.ContainsFinalizer(s.cert, v1alpha1.Finalizer) &&
+		(s.secret.Usable() || s.cert.Status.Attempt != nil)
+}
+
 // finalize carries out the deletion policies and lets the object go: first what the vendor must be told, then the Secret, last the
 // finalizer, so that a crash in between repeats what was not done. It is tried again until it works; a vendor that stays down holds the
 // object no longer than plan.FinalizeBound.

@@ -189,6 +189,26 @@ func TestACertificateThatNeverBoughtAnythingHasNoFinalizer(t *testing.T) {
 	g.Expect(w.exists("gateway")).To(BeFalse())
 }
 
+// An uninstall takes the finalizers off. Who installs again expects deletions to do what the spec says.
+func TestAFinalizerThatWasTakenOffComesBack(t *testing.T) {
+	g := NewWithT(t)
+	w := newWorld(t)
+	w.certificate("gateway", func(c *v1alpha1.DeviceCertificate) {
+		c.Spec.Secret.DeletionPolicy = v1alpha1.DeletionDelete
+		c.Spec.Revocation.OnDelete = v1alpha1.RevocationRevoke
+	})
+	w.settle()
+	w.edit("gateway", func(c *v1alpha1.DeviceCertificate) { c.Finalizers = nil })
+	w.restart()
+	g.Expect(w.get("gateway").Finalizers).To(ContainElement(v1alpha1.Finalizer))
+	g.Expect(w.posts()).To(Equal(1))
+
+	w.delete("gateway")
+	g.Expect(w.exists("gateway")).To(BeFalse())
+	g.Expect(w.hasSecret("gateway")).To(BeFalse())
+	g.Expect(w.statuses()).To(Equal([]string{"REVOKED"}))
+}
+
 func TestADeletedCertificateBuysNothingMore(t *testing.T) {
 	g := NewWithT(t)
 	w := newWorld(t)

@@ -12,8 +12,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/certs"
@@ -26,11 +24,8 @@ import (
 // It buys nothing, and it is fenced: what changed since it was read is looked at again first.
 func (r *DeviceCertificateReconciler) render(ctx context.Context, s *scope) error {
 	// An object that takes a Secret over without buying has a deletion policy to carry out, too.
-	if controllerutil.AddFinalizer(s.cert, v1alpha1.Finalizer) {
-		if err := r.Client.Patch(ctx, s.cert, client.MergeFromWithOptions(s.base, client.MergeFromWithOptimisticLock{})); err != nil {
-			return fmt.Errorf("set the finalizer: %w", err)
-		}
-		s.base = s.cert.DeepCopy()
+	if err := r.hold(ctx, s); err != nil {
+		return err
 	}
 	source, target := s.layout.Name, s.secret
 	if !s.secret.Usable() {

@@ -23,7 +23,7 @@ diff -ru --exclude=bin --exclude=.git . "$copy" || complain "generated files are
 unformatted=$(gofmt -l .)
 [ -z "$unformatted" ] || complain "not formatted: run gofmt -w $(echo $unformatted)"
 
-for module in . hack/controlplane hack/helm hack/tools hack/sbom; do
+for module in . hack/controlplane hack/helm hack/tools hack/sbom hack/monitoring; do
 	go -C "$module" mod tidy -diff || complain "go.mod is not tidy: run go -C $module mod tidy"
 done
 

@@ -2,9 +2,10 @@
 # Copyright The devicecert-operator Authors.
 # SPDX-License-Identifier: Apache-2.0
 #
-# Runs the operator on a real node on this machine: a kubelet built from the module beside this script, Debian's containerd, and an
+# Runs the operator, installed by Helm, on a real node on this machine: a kubelet built from the module beside this script, Debian's containerd, and an
 # image built from the Dockerfile by buildah, with nothing pulled from a registry. Everything happens in network, mount and process
-# namespaces that end with it. Where no node can run it says so in one line.
+# namespaces that end with it. Where no node can run it says so in one line. CHAPTERS is a regular expression of
+# the titles that are told; without it all are.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -45,6 +46,7 @@ if [ ! -x "$out/kubelet" ] || [ "$(cat "$out/.built-from" 2>/dev/null)" != "$wan
 	echo "$wanted" >"$out/.built-from"
 fi
 
+helm=$(realpath "${TOOLS:-bin/tools}/helm")
 work=$(mktemp -d /tmp/node.XXXXXX)
 keep=
 # containerd keeps its control groups in one of this name; where there is none, it is ours to remove.
@@ -64,7 +66,7 @@ build() {
 	buildah --storage-driver vfs --root "$work/storage" --runroot "$work/run" "$@" >>"$work/images.log" 2>&1 ||
 		{ tail -20 "$work/images.log" >&2; exit 1; }
 }
-echo "building the image from the Dockerfile, and the program of the pods"
+echo "building the images from the Dockerfile, and the program of the gateways"
 mkdir -p "$work/tmp" "$work/context"
 # The Dockerfile's builder is an image with Go; here it is this machine, mounted.
 go_root=$(go env GOROOT)
@@ -78,10 +80,15 @@ for folder in /usr /bin /lib /lib64 /etc "$go_root"; do
 	[ ! -e "$folder" ] || mounts+=(--volume "$folder:$folder:ro")
 done
 go mod download
-build bud --pull-never --isolation chroot --build-arg BUILDER=devicecert.test/builder:node --build-arg BASE=scratch \
-	--build-arg TARGETOS=linux --build-arg "TARGETARCH=$(go env GOARCH)" "${mounts[@]}" --volume "$work/tmp:/tmp" \
-	--volume "$(go env GOMODCACHE):/root/go/pkg/mod" --volume "$(go env GOCACHE):/root/.cache/go-build" \
-	--tag devicecert.test/manager:node .
+# from_dockerfile IMAGE [FLAG]...
+from_dockerfile() {
+	build bud --pull-never --isolation chroot --build-arg BUILDER=devicecert.test/builder:node --build-arg BASE=scratch \
+		--build-arg TARGETOS=linux --build-arg "TARGETARCH=$(go env GOARCH)" "${mounts[@]}" --volume "$work/tmp:/tmp" \
+		--volume "$(go env GOMODCACHE):/root/go/pkg/mod" --volume "$(go env GOCACHE):/root/.cache/go-build" \
+		--tag "devicecert.test/$1:node" "${@:2}" .
+}
+from_dockerfile manager
+from_dockerfile simulator --target simulator
 CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o "$work/context/workload" ./test/node/workload
 cat >"$work/workload" <<-EOT
 	FROM scratch
@@ -89,9 +96,10 @@ cat >"$work/workload" <<-EOT
 	ENTRYPOINT ["/workload"]
 EOT
 build bud --tag devicecert.test/workload:node --file "$work/workload" "$work/context"
-for image in manager workload; do
+for image in manager simulator workload; do
 	build push "devicecert.test/$image:node" "docker-archive:$work/$image.tar:devicecert.test/$image:node"
 done
 go build -o "$out/story" ./test/node
-unshare --net --mount --pid --fork --kill-child --mount-proc "$out/story" --kubelet="$out/kubelet" --images="$work" --folder="$work" ||
+unshare --net --mount --pid --fork --kill-child --mount-proc "$out/story" \
+	--kubelet="$out/kubelet" --helm="$helm" --images="$work" --folder="$work" --chapters="${CHAPTERS:-}" ||
 	{ keep=yes; exit 1; }

@@ -235,10 +235,14 @@ func TestAReleaseIsInstalledUpgradedAndUninstalled(t *testing.T) {
 	stop()
 	stop = w.run()
 	w.order("after", profile)
-	w.await("after", "ready", ready)
+	lost := w.await("after", "ready", ready).Status.SerialNumber
 	if got := w.await("gateway", "ready", ready).Status.SerialNumber; got != serial {
 		t.Errorf("the upgrade bought serial %s in the place of %s", got, serial)
 	}
+
+	// namespaces and watchSecrets together: a deleted Secret is noticed at once. Without a watch that takes five minutes, longer than anything here waits.
+	w.must(w.client.Delete(w.Context(), w.secret("after")))
+	w.await("after", "bought again", func(c *v1alpha1.DeviceCertificate) bool { return ready(c) && c.Status.SerialNumber != lost })
 
 	stop() // as the kubelet would when the hook has scaled the Deployment to zero
 	told := w.runHook()

@@ -52,13 +52,13 @@ func runAll(m *testing.M) int {
 	return m.Run()
 }
 
-// helmPath is what `make test` builds.
-func helmPath() string {
+// tool is a program that `make test` builds.
+func tool(name string) string {
 	tools := os.Getenv("TOOLS")
 	if tools == "" {
 		tools = "../../bin/tools"
 	}
-	return filepath.Join(tools, "helm")
+	return filepath.Join(tools, name)
 }
 
 // cluster is where Helm installs; the zero value is none.
@@ -71,7 +71,7 @@ type cluster struct {
 func (c cluster) helm(args ...string) (string, error) {
 	c.Helper()
 	home := c.TempDir()
-	command := exec.CommandContext(c.Context(), helmPath(), args...)
+	command := exec.CommandContext(c.Context(), tool("helm"), args...)
 	command.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home, "KUBECONFIG=/dev/null")
 	if c.plane != nil {
 		command.Env = append(command.Env, "KUBECONFIG="+c.plane.Kubeconfig())

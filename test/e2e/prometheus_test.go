@@ -18,6 +18,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 )
@@ -34,18 +35,17 @@ func (w *world) startPrometheus(metrics, token string) prometheus {
 	rules, err := os.ReadFile("../../charts/devicecert-operator/files/alerts.yaml")
 	w.must(err)
 	impatient := regexp.MustCompile(`(?m)^( +for): .*$`).ReplaceAll(rules, []byte("$1: 1s"))
-	config := fmt.Sprintf(`
-global: {scrape_interval: 1s, evaluation_interval: 1s}
-rule_files: [alerts.yaml]
-scrape_configs:
-  - job_name: devicecert-operator
-    scheme: https
-    honor_labels: true
-    authorization: {credentials_file: token}
-    tls_config: {insecure_skip_verify: true}
-    static_configs: [{targets: [%q]}]
-`, metrics)
-	for name, text := range map[string][]byte{"alerts.yaml": impatient, "prometheus.yaml": []byte(config), "token": []byte(token)} {
+	text, err := os.ReadFile("testdata/scrape.yaml")
+	w.must(err)
+	var job map[string]any
+	w.must(yaml.Unmarshal(text, &job))
+	job["static_configs"] = []any{map[string]any{"targets": []any{metrics}}}
+	config, err := yaml.Marshal(map[string]any{
+		"global":     map[string]any{"scrape_interval": "1s", "evaluation_interval": "1s"},
+		"rule_files": []any{"alerts.yaml"}, "scrape_configs": []any{job},
+	})
+	w.must(err)
+	for name, text := range map[string][]byte{"alerts.yaml": impatient, "prometheus.yaml": config, "token": []byte(token)} {
 		w.must(os.WriteFile(filepath.Join(dir, name), text, 0o600))
 	}
 	address := freeAddress(w.T)

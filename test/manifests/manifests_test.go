@@ -19,8 +19,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/devicecert/devicecert-operator/internal/simulator"
 	"github.com/devicecert/devicecert-operator/internal/testkit/controlplane"
 )
 
@@ -91,6 +93,7 @@ func TestAnInstallationIsWhatItPromises(t *testing.T) {
 	t.Run("no role gives users write access to a status", func(t *testing.T) { statusIsTheOperators(t.Context(), t, clients) })
 	t.Run("the policies let the good through and stop the bad", func(t *testing.T) { policiesHold(t, plane) })
 	t.Run("the network is closed but for what is needed", func(t *testing.T) { networkIsClosed(t, plane) })
+	t.Run("the simulator is ready for a rehearsal", func(t *testing.T) { simulatorIsAdmitted(t, plane) })
 	// From here on each mode of installation replaces the one before.
 	t.Run("the rights in the whole cluster", func(t *testing.T) { plane.wantRights(t, "cluster-wide.txt") })
 	t.Run("the rights without a watch on Secrets", func(t *testing.T) {
@@ -164,5 +167,44 @@ func statusIsTheOperators(ctx context.Context, t *testing.T, clients kubernetes.
 	}
 	if aggregated != 3 {
 		t.Errorf("%d aggregated roles, want those for view, edit and admin", aggregated)
+	}
+}
+
+// The simulator for rehearsals: its pod is admitted, its flags exist, and its account can be read.
+func simulatorIsAdmitted(t *testing.T, plane *plane) {
+	ctx := t.Context()
+	plane.apply(t, "../../config/simulator")
+	d, err := plane.clients.AppsV1().Deployments("devicecert-simulator").Get(ctx, "simulator", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod := &corev1.Pod{ObjectMeta: d.Spec.Template.ObjectMeta, Spec: d.Spec.Template.Spec}
+	pod.Name = "as-deployed"
+	if _, err := plane.clients.CoreV1().Pods(d.Namespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}); err != nil {
+		t.Errorf("the pod is refused: %v", err)
+	}
+	config, err := plane.clients.CoreV1().ConfigMaps(d.Namespace).Get(ctx, d.Spec.Template.Spec.Volumes[0].ConfigMap.Name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "simulator.yaml")
+	if err := os.WriteFile(path, []byte(config.Data["simulator.yaml"]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := simulator.LoadConfig(path); err != nil {
+		t.Error(err)
+	}
+	service, err := plane.clients.CoreV1().Services(d.Namespace).Get(ctx, "simulator", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(pod.Labels)) {
+		t.Errorf("the Service selects %v, pods have %v", service.Spec.Selector, pod.Labels)
+	}
+	name := service.Name + "." + service.Namespace + ".svc"
+	if args := pod.Spec.Containers[0].Args; !slices.ContainsFunc(args, func(a string) bool {
+		return strings.HasPrefix(a, "--host=") && slices.Contains(strings.Split(strings.TrimPrefix(a, "--host="), ","), name)
+	}) {
+		t.Errorf("the serving certificate is not for %s: %v", name, args)
 	}
 }

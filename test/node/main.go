@@ -1,8 +1,8 @@
 // Copyright The devicecert-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command node tells the operator's story on a real node: a kubelet and containerd beside the control plane, the shipped manifests
-// installed, pods that mount the Secrets. hack/node/run.sh starts it in network, mount and process namespaces of its own, which
+// Command node tells the operator's story on a real node: a kubelet and containerd beside the control plane, the packaged
+// chart installed by Helm, pods that mount the Secrets. hack/node/run.sh starts it in network, mount and process namespaces of its own, which
 // end with it and take processes, mounts and interfaces along.
 package main
 
@@ -15,6 +15,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -25,9 +27,16 @@ const patience = 4 * time.Minute
 func main() {
 	var s story
 	flag.StringVar(&s.kubelet, "kubelet", "", "the kubelet's program")
-	flag.StringVar(&s.images, "images", "", "folder with manager.tar and workload.tar")
+	flag.StringVar(&s.images, "images", "", "folder with manager.tar, simulator.tar and workload.tar")
 	flag.StringVar(&s.folder, "folder", "", "folder for everything that is written")
+	flag.StringVar(&s.helmProgram, "helm", "bin/tools/helm", "Helm's program")
+	chapters := flag.String("chapters", "", "regular expression of the titles of the chapters that are told; empty: all")
 	flag.Parse()
+	var err error
+	if s.chapters, err = regexp.Compile(*chapters); err != nil {
+		fmt.Fprintf(os.Stderr, "make node: -chapters: %v\n", err)
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	if err := s.tell(ctx); err != nil {
@@ -36,29 +45,48 @@ func main() {
 	}
 }
 
-// chapter is one thing that is tried.
+// chapter is one thing that is tried. What is basic is told always: the others stand on it.
 type chapter struct {
 	title string
 	tell  func(context.Context) error
+	basic bool
 }
 
 func (s *story) tell(ctx context.Context) (err error) {
-	defer func() { s.close() }()
+	started := time.Now()
+	var summary strings.Builder
+	defer func() {
+		s.close()
+		fmt.Printf("\n%s\n%5.0f s  in all, cleaning up included\n", strings.TrimSuffix(summary.String(), "\n"), time.Since(started).Seconds())
+	}()
 	for _, c := range []chapter{
-		{"a kubelet joins the control plane, and its node is Ready", s.startNode},
-		{"the shipped manifests run: two replicas under the restricted standard, ready by their probes", s.install},
-		{"pods that need a certificate wait for it, and start when it is there", s.startGateways},
-		{"two pods meet by mutual TLS", s.meet},
-		{"a renewal reaches the mounted files, and is served", s.renew},
-		{"a pod deleted in the middle of issuing loses nothing", s.deleteLeader},
-		{"a rolling update in the middle of issuing loses nothing", s.rollOut},
+		{"a kubelet joins the control plane, and its node is Ready", s.startNode, true},
+		{"the packaged chart runs: two replicas under the restricted standard, ready by their probes", s.install, true},
+		{"the simulator runs from its manifests, and is reached by its name", s.startVendor, true},
+		{"pods that need a certificate wait for it, and start when it is there", s.startGateways, true},
+		{"two pods meet by mutual TLS", s.meet, false},
+		{"a renewal reaches the mounted files, and is served", s.renew, false},
+		{"a pod deleted in the middle of issuing loses nothing", s.deleteLeader, false},
+		{"helm upgrade in the middle of issuing loses nothing", s.rollOut, false},
+		{"helm uninstall: the cluster runs its job, nothing stays in Terminating, every Secret is intact", s.uninstall, false},
+		{"config/default takes everything over, and buys nothing", s.installAgain, false},
 	} {
-		started := time.Now()
-		if err := c.tell(ctx); err != nil {
+		if !c.basic && !s.chapters.MatchString(c.title) {
+			continue
+		}
+		began := time.Now()
+		err := c.tell(ctx)
+		outcome := "ok"
+		if err != nil {
+			outcome = "FAILED"
+		}
+		line := fmt.Sprintf("%5.0f s  %-6s  %s\n", time.Since(began).Seconds(), outcome, c.title)
+		summary.WriteString(line)
+		if err != nil {
 			s.explain()
 			return fmt.Errorf("%s: %w", c.title, err)
 		}
-		fmt.Printf("  ok %5.1f s  %s\n", time.Since(started).Seconds(), c.title)
+		fmt.Print(line)
 	}
 	return nil
 }

@@ -7,8 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -21,15 +23,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
-	"github.com/devicecert/devicecert-operator/internal/simulator"
 	"github.com/devicecert/devicecert-operator/internal/testkit/controlplane"
 )
 
 const (
 	// address is the first of the service network, by which pods know the API server. The API server listens there itself, so that
-	// no proxy is needed; the simulator listens beside it.
-	address  = "10.0.0.1"
-	nodeName = "node"
+	// no proxy is needed for it.
+	address        = "10.0.0.1"
+	serviceNetwork = "10.0.0.0/24"
+	nodeName       = "node"
 
 	containerd = `version = 2
 root = "%[1]s/containerd"
@@ -55,6 +57,8 @@ kind: KubeletConfiguration
 authentication: {anonymous: {enabled: false}, webhook: {enabled: false}}
 authorization: {mode: AlwaysAllow}
 containerRuntimeEndpoint: unix:///run/containerd.sock
+clusterDNS: [` + address + `]
+clusterDomain: cluster.local
 failCgroupV1: false
 cgroupDriver: cgroupfs
 cgroupsPerQOS: false
@@ -71,11 +75,13 @@ nodeStatusUpdateFrequency: 2s
 
 // story is what the chapters share.
 type story struct {
-	kubelet, images, folder string
+	kubelet, helmProgram, images, folder string
+
+	chapters *regexp.Regexp
 
 	plane      *controlplane.ControlPlane
 	admin      client.Client
-	vendor     *simulator.Server
+	chart      string
 	running    []*exec.Cmd
 	endHelpers context.CancelFunc
 }
@@ -124,7 +130,7 @@ func (s *story) startPlane(ctx context.Context) error {
 	var err error
 	s.plane, err = controlplane.Start(ctx, controlplane.Options{
 		WorkDir: filepath.Join(s.folder, "plane"), ControllerManager: true, Listen: address + ":443",
-		Controllers:    []string{"deployment-controller", "replicaset-controller", "endpointslice-controller", "disruption-controller"},
+		Controllers:    []string{"deployment-controller", "replicaset-controller", "endpointslice-controller", "disruption-controller", "job-controller"},
 		APIServerFlags: map[string]string{"authorization-mode": "Node,RBAC"},
 	})
 	if err != nil {
@@ -137,10 +143,18 @@ func (s *story) startPlane(ctx context.Context) error {
 	if s.admin, err = client.New(s.plane.Config(), client.Options{Scheme: scheme}); err != nil {
 		return err
 	}
+	// kubectl and Helm find the cluster, and Helm keeps its files, where they end with the story.
+	for variable, value := range map[string]string{
+		"KUBECONFIG": s.plane.Kubeconfig(), "HELM_CACHE_HOME": s.folder + "/helm", "HELM_CONFIG_HOME": s.folder + "/helm", "HELM_DATA_HOME": s.folder + "/helm",
+	} {
+		if err := os.Setenv(variable, value); err != nil {
+			return err
+		}
+	}
 	helpers, end := context.WithCancel(context.WithoutCancel(ctx))
 	s.endHelpers = end
 	go s.schedule(helpers)
-	return nil
+	return (&services{admin: s.admin}).serve(helpers)
 }
 
 func (s *story) startRuntime(ctx context.Context) error {
@@ -160,12 +174,12 @@ func (s *story) startRuntime(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	for _, image := range []string{"manager.tar", "workload.tar"} {
+	for _, image := range []string{"manager.tar", "simulator.tar", "workload.tar"} {
 		if err := run(ctx, "ctr", append(ctr, "image", "import", "--snapshotter=native", filepath.Join(s.images, image))...); err != nil {
 			return err
 		}
 	}
-	return nil
+	return run(ctx, "ctr", append(ctr, "image", "tag", "devicecert.test/manager:node", "devicecert.test/manager:next")...)
 }
 
 // schedule binds every pod to the one node there is.
@@ -204,7 +218,7 @@ func (s *story) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if s.admin != nil {
-		for _, namespace := range []string{tenant, operator} {
+		for _, namespace := range []string{tenant, operator, rehearsal} {
 			_ = s.admin.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
 		}
 		_ = s.until(ctx, "the pods are gone", func(ctx context.Context) (bool, error) {
@@ -219,9 +233,6 @@ func (s *story) close() {
 	for i := len(s.running) - 1; i >= 0; i-- {
 		_ = s.running[i].Process.Signal(syscall.SIGTERM)
 		_ = s.running[i].Wait()
-	}
-	if s.vendor != nil {
-		_ = s.vendor.Close()
 	}
 	if s.plane != nil {
 		_ = s.plane.Stop()

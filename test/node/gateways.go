@@ -8,12 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,94 +18,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
-	"github.com/devicecert/devicecert-operator/internal/simulator"
 )
 
-const (
-	operator   = "devicecert-system"
-	deployment = "devicecert-controller-manager"
-	lease      = "devicecert-operator"
-	tenant     = "edge"
-	profile    = "IOT_00000000-0000-0000-0000-000000000001"
-	token      = "token-of-the-node"
-
-	// overlay changes what a node without a registry and a vendor on a private address need, and nothing else.
-	overlay = `apiVersion: kustomize.config.k8s.io/v1beta1
-kind: Kustomization
-resources: [%s]
-images: [{name: devicecert-operator, newName: devicecert.test/manager, newTag: node}]
-patches:
-  - target: {kind: Deployment, name: ` + deployment + `}
-    patch: |
-      - {op: add, path: /spec/template/spec/containers/0/imagePullPolicy, value: Never}
-      - {op: add, path: /spec/template/spec/containers/0/args/-, value: --allowed-hosts=` + address + `}
-`
-)
-
-func (s *story) kubectl(ctx context.Context, args ...string) error {
-	return run(ctx, s.plane.Kubectl(), append([]string{"--kubeconfig=" + s.plane.Kubeconfig(), "--cache-dir=" + s.folder + "/cache"}, args...)...)
-}
-
-func (s *story) install(ctx context.Context) error {
-	shipped, err := filepath.Abs("config/default")
-	if err != nil {
-		return err
-	}
-	relative, err := filepath.Rel(filepath.Join(s.folder, "overlay"), shipped)
-	if err != nil {
-		return err
-	}
-	path, err := s.write("overlay/kustomization.yaml", fmt.Sprintf(overlay, relative))
-	if err != nil {
-		return err
-	}
-	if err := s.kubectl(ctx, "apply", "--server-side", "-k", filepath.Dir(path)); err != nil {
-		return err
-	}
-	return s.awaitReplicas(ctx)
-}
-
-// awaitReplicas waits until both replicas of the present manifest are ready and no other pod is left.
-func (s *story) awaitReplicas(ctx context.Context) error {
-	return s.until(ctx, "both replicas are ready", func(ctx context.Context) (bool, error) {
-		d := &appsv1.Deployment{}
-		err := s.admin.Get(ctx, client.ObjectKey{Namespace: operator, Name: deployment}, d)
-		status := d.Status
-		return err == nil && status.ObservedGeneration == d.Generation && status.ReadyReplicas == 2 && status.UpdatedReplicas == 2 && status.Replicas == 2, err
-	})
-}
-
-// startVendor starts the simulator, and makes the tenant's namespace, the account and what is granted.
-func (s *story) startVendor(ctx context.Context) error {
-	second := simulator.Duration(time.Second)
-	var err error
-	s.vendor, err = simulator.New(simulator.Config{
-		APIKeys: []simulator.APIKey{{Name: "node", Key: token}},
-		Profiles: []simulator.Profile{{
-			ID: profile, Backdate: &second, CertificateFields: []simulator.Field{{ID: "subject.common_name"}, {ID: "san.dns_name", Multiple: true}},
-		}},
-	})
-	if err != nil {
-		return err
-	}
-	running, err := s.vendor.Start(simulator.Addresses{API: address + ":8443", Hosts: []string{address}})
-	if err != nil {
-		return err
-	}
-	issuer := &v1alpha1.ClusterDeviceIssuer{ObjectMeta: metav1.ObjectMeta{Name: "digicert"}}
-	issuer.Spec.URL, issuer.Spec.CABundle = running.URL, s.vendor.TLSCertificate()
-	issuer.Spec.Auth.APIToken = &v1alpha1.APITokenAuth{SecretRef: v1alpha1.SecretKeyReference{Name: "digicert", Key: "token"}}
-	issuer.Spec.Grants = []v1alpha1.Grant{{Namespaces: metav1.LabelSelector{MatchLabels: map[string]string{"team": "edge"}}}}
-	for _, o := range []client.Object{
-		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: operator, Name: "digicert"}, StringData: map[string]string{"token": token}},
-		issuer,
-	} {
-		if err := s.admin.Create(ctx, o); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+// tenant is the namespace of the gateways.
+const tenant = "edge"
 
 // startGateways applies the pods first.
 func (s *story) startGateways(ctx context.Context) error {
@@ -138,9 +51,6 @@ func (s *story) startGateways(ctx context.Context) error {
 		}); err != nil {
 			return err
 		}
-	}
-	if err := s.startVendor(ctx); err != nil {
-		return err
 	}
 	for _, name := range []string{"a", "b"} {
 		if err := s.admin.Create(ctx, certificate(name)); err != nil {
@@ -275,64 +185,4 @@ func (s *story) renew(ctx context.Context) error {
 		return err
 	}
 	return s.meet(ctx)
-}
-
-func (s *story) deleteLeader(ctx context.Context) error {
-	return s.interrupted(ctx, "interrupted", func(ctx context.Context) error {
-		l := &coordinationv1.Lease{}
-		if err := s.admin.Get(ctx, client.ObjectKey{Namespace: operator, Name: lease}, l); err != nil {
-			return err
-		}
-		leader, _, _ := strings.Cut(ptr.Deref(l.Spec.HolderIdentity, ""), "_")
-		return s.kubectl(ctx, "delete", "pod", "--namespace="+operator, "--wait=false", leader)
-	})
-}
-
-func (s *story) rollOut(ctx context.Context) error {
-	return s.interrupted(ctx, "rolled", func(ctx context.Context) error {
-		return s.kubectl(ctx, "rollout", "restart", "--namespace="+operator, "deployment/"+deployment)
-	})
-}
-
-// interrupted orders a certificate, and does something to the manager after the certificate was issued and before its key is answered.
-func (s *story) interrupted(ctx context.Context, name string, disturb func(context.Context) error) error {
-	if _, err := s.vendor.AddFault(simulator.Fault{
-		Match: simulator.Match{Operation: simulator.OperationEnroll, Times: 1}, Action: simulator.ActionDelay,
-		Stage: simulator.StageAfterCommit, Delay: simulator.Duration(10 * time.Second),
-	}); err != nil {
-		return err
-	}
-	if err := s.admin.Create(ctx, certificate(name)); err != nil {
-		return err
-	}
-	if err := s.until(ctx, name+" is issued", func(context.Context) (bool, error) { return len(s.bought(name)) == 1, nil }); err != nil {
-		return err
-	}
-	if err := disturb(ctx); err != nil {
-		return err
-	}
-	if err := s.until(ctx, name+" is Ready", func(ctx context.Context) (bool, error) {
-		c, err := s.certificate(ctx, name)
-		return err == nil && apimeta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ConditionReady) && c.Status.Attempt == nil, err
-	}); err != nil {
-		return err
-	}
-	c, err := s.certificate(ctx, name)
-	if err != nil {
-		return err
-	}
-	if bought := s.bought(name); len(bought) != 1 || bought[0].SerialNumber != c.Status.SerialNumber || bought[0].Status != "ISSUED" || len(c.Status.Orphans) > 0 {
-		return fmt.Errorf("bought %v, stored %s, orphans %v", bought, c.Status.SerialNumber, c.Status.Orphans)
-	}
-	return s.awaitReplicas(ctx)
-}
-
-func (s *story) bought(name string) []simulator.Entry {
-	var found []simulator.Entry
-	for _, e := range s.vendor.Ledger() {
-		if e.CommonName == commonName(name) {
-			found = append(found, e)
-		}
-	}
-	return found
 }
