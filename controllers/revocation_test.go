@@ -211,10 +211,25 @@ func TestARequestedRevocationReplacesFirstWhereverTheProcessEnds(t *testing.T) {
 			g.Expect(w.shows("gateway", v1alpha1.ConditionReady)).To(Equal("True Stored"))
 			g.Expect(w.stored("gateway").CertificateID).NotTo(Equal(first.CertificateID))
 			g.Expect(w.get("gateway").Status.Superseded).To(BeEmpty())
+			g.Expect(w.shows("gateway", v1alpha1.ConditionRevocationRequested)).To(Equal("True Revoked"))
 			w.pass(24 * time.Hour)
 			g.Expect(w.live()).To(Equal(1))
 		})
 	}
+}
+
+func TestAWishToRevokeWhatNobodyKnowsIsAnswered(t *testing.T) {
+	g := NewWithT(t)
+	w := newWorld(t)
+	w.connect(v1alpha1.OrphansRevoke)
+	w.certificate("gateway")
+	w.settle()
+	w.annotate("gateway", v1alpha1.AnnotationRevokeRequested, "ABCDEF/key_compromise")
+	w.pass(time.Hour)
+	g.Expect(w.shows("gateway", v1alpha1.ConditionRevocationRequested)).To(Equal("False UnknownSerial"))
+	g.Expect(w.message("gateway", v1alpha1.ConditionRevocationRequested)).To(ContainSubstring(`"ABCDEF"`))
+	g.Expect(w.issued()).To(Equal(1))
+	g.Expect(w.asked(simulator.OperationRevoke)).To(BeZero())
 }
 
 func TestWhatSomebodyRevokedAlreadyIsDone(t *testing.T) {

@@ -19,6 +19,9 @@ const (
 	ConditionSecretInSync = "SecretInSync"
 	// ConditionRevocationFailing is True (abnormal-true) while a certificate that should be revoked is not, or will not be.
 	ConditionRevocationFailing = "RevocationFailing"
+	// ConditionRevocationRequested tells, as long as there is devicecert.io/revoke-requested, what becomes of it: True while it is carried out and
+	// once it is, False if it names no certificate of this object.
+	ConditionRevocationRequested = "RevocationRequested"
 	// ConditionSuspended is True (abnormal-true) while the object or its issuer is suspended.
 	ConditionSuspended = "Suspended"
 	// ConditionDiffersFromRequest is True (abnormal-true) while the stored certificate differs from what was asked, as profiles may make it.
@@ -53,6 +56,10 @@ const (
 	ReasonRevoked = "Revoked"
 	// ReasonRevocationFailed: a predecessor that should be revoked is left valid at the vendor.
 	ReasonRevocationFailed = "RevocationFailed"
+	// ReasonRevoking: a certificate is replaced, where it is in use, and revoked as the user asks.
+	ReasonRevoking = "Revoking"
+	// ReasonUnknownSerial: the user asks to revoke what is neither stored nor a predecessor that is still valid at the vendor.
+	ReasonUnknownSerial = "UnknownSerial"
 	// ReasonCannotRevoke: spec.revocation asks for revocations that the issuer's credential cannot make.
 	ReasonCannotRevoke = "CannotRevoke"
 	// ReasonSecretMissing: there is no Secret.

@@ -13,6 +13,7 @@ import (
 var ConditionTypes = []string{
 	v1alpha1.ConditionReady, v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled, v1alpha1.ConditionIssuing,
 	v1alpha1.ConditionRenewalFailing, v1alpha1.ConditionSecretInSync, v1alpha1.ConditionSuspended, v1alpha1.ConditionRevocationFailing,
+	v1alpha1.ConditionRevocationRequested,
 }
 
 // Conditions are what a user shall see: Ready speaks of the Secret as it is now, the others of what the operator does about it.
@@ -43,6 +44,10 @@ func Conditions(s *Snapshot, p Plan) []metav1.Condition {
 	}
 	if reason, message := revocationFailing(s); reason != "" {
 		c.add(v1alpha1.ConditionRevocationFailing, metav1.ConditionTrue, reason, message)
+	}
+	if request, ok := RevokeRequested(s.Certificate); ok {
+		status, reason, message := revocationRequested(s, request.Serial)
+		c.add(v1alpha1.ConditionRevocationRequested, status, reason, message)
 	}
 	return c.conditions
 }

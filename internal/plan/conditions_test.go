@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"pgregory.net/rapid"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
@@ -60,6 +61,45 @@ func summarize(conditions []metav1.Condition) []string {
 	return out
 }
 
+func asksToRevoke(serial string) change {
+	return annotated(v1alpha1.AnnotationRevokeRequested, serial+"/key_compromise")
+}
+
+func TestTheWishToRevokeIsAnsweredUntilItIsTakenBack(t *testing.T) {
+	s := stored(superseded(time.Hour))
+	says := func() string {
+		s.Certificate.Status.Conditions = Conditions(s, Decide(s))
+		c := apimeta.FindStatusCondition(s.Certificate.Status.Conditions, v1alpha1.ConditionRevocationRequested)
+		if c == nil {
+			return ""
+		}
+		return string(c.Status) + " " + c.Reason
+	}
+	for _, step := range []struct {
+		what string
+		then func()
+		want string
+	}{
+		{"nothing is asked", func() {}, ""},
+		{"the predecessor is to be revoked", func() { asksToRevoke("0a16")(s) }, "True Revoking"},
+		{"it is revoked", func() { s.Certificate.Status.Superseded = nil }, "True Revoked"},
+		{"nothing more happens", func() {}, "True Revoked"},
+		{"another is asked for, which nobody knows", func() { asksToRevoke("0a1")(s) }, "False UnknownSerial"},
+		{"what is no serial number is asked for", func() { asksToRevoke("all of them")(s) }, "False UnknownSerial"},
+		{"the one stored is asked for", func() { asksToRevoke("0A17")(s) }, "True Revoking"},
+		{"its successor is on its way", func() {
+			s.Certificate.Status.Attempt = &v1alpha1.Attempt{ID: "attempt", PredecessorSerial: "0A17"}
+			s.Secret = Secret{State: SecretAbsent, Name: s.Secret.Name}
+		}, "True Revoking"},
+		{"the annotation is gone", func() { delete(s.Certificate.Annotations, v1alpha1.AnnotationRevokeRequested) }, ""},
+	} {
+		step.then()
+		if got := says(); got != step.want {
+			t.Errorf("%s: the condition is %q, want %q", step.what, got, step.want)
+		}
+	}
+}
+
 func TestConditionsAndWhatOthersMakeOfThem(t *testing.T) {
 	refused := failed(v1alpha1.AttemptRenew, v1alpha1.ReasonRefused)
 	for _, row := range []struct {
@@ -90,6 +130,8 @@ func TestConditionsAndWhatOthersMakeOfThem(t *testing.T) {
 		{"stored, predecessor left valid", stored(superseded(25*time.Hour), revokeSuperseded, revocationRefused), []string{"Ready=True(Stored)", "RevocationFailing", "SecretInSync"}, status.CurrentStatus},
 		{"stored, predecessor left valid until it expired", stored(superseded(25*time.Hour), revokeSuperseded, revocationRefused, predecessorExpired), []string{"Ready=True(Stored)", "SecretInSync"}, status.CurrentStatus},
 		{"stored, revocations wanted that cannot be made", stored(revokeSuperseded, cannotRevoke), []string{"Ready=True(Stored)", "RevocationFailing", "SecretInSync"}, status.CurrentStatus},
+		{"stored, asked to revoke a predecessor", stored(superseded(time.Hour), asksToRevoke("0a16")), []string{"Ready=True(Stored)", "RevocationRequested", "SecretInSync"}, status.CurrentStatus},
+		{"stored, asked to revoke somebody else's", stored(asksToRevoke("ffff")), []string{"Ready=True(Stored)", "RevocationRequested=False", "SecretInSync"}, status.CurrentStatus},
 		{"stored, no revocations wanted", stored(cannotRevoke), []string{"Ready=True(Stored)", "SecretInSync"}, status.CurrentStatus},
 		{"renewing in the background", stored(due), []string{"Issuing", "Ready=True(Stored)", "SecretInSync"}, status.CurrentStatus},
 		{"renewal in flight", stored(due, inFlightNow), []string{"Issuing", "Ready=True(Stored)", "SecretInSync"}, status.CurrentStatus},

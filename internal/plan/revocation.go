@@ -6,8 +6,12 @@ package plan
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/certs"
@@ -64,6 +68,31 @@ func RevocationReason(c *v1alpha1.DeviceCertificate, serial string) v1alpha1.Rev
 		return request.Reason
 	}
 	return cmp.Or(c.Spec.Revocation.Reason, v1alpha1.ReasonCessationOfOperation)
+}
+
+// revocationRequested says what becomes of the user's wish. A certificate that is done with leaves no trace but this condition itself: one that
+// was being revoked, and is now neither stored nor on the list, is revoked.
+func revocationRequested(s *Snapshot, serial string) (metav1.ConditionStatus, string, string) {
+	const annotation = v1alpha1.AnnotationRevokeRequested
+	status := &s.Certificate.Status
+	known := []string{s.Secret.Serial, s.Previous.Serial, status.SerialNumber}
+	if status.Attempt != nil {
+		known = append(known, status.Attempt.PredecessorSerial)
+	}
+	for _, predecessor := range status.Superseded {
+		known = append(known, predecessor.SerialNumber)
+	}
+	same := func(other string) bool { return certs.SameSerial(other, serial) }
+	if slices.ContainsFunc(known, same) {
+		return metav1.ConditionTrue, v1alpha1.ReasonRevoking, serial + " is being replaced, if it is in use, and revoked, as " + annotation + " asks"
+	}
+	before := apimeta.FindStatusCondition(status.Conditions, v1alpha1.ConditionRevocationRequested)
+	if before != nil && before.Status == metav1.ConditionTrue && strings.HasPrefix(before.Message, serial+" ") {
+		return metav1.ConditionTrue, v1alpha1.ReasonRevoked, serial + " is revoked or has expired: " + annotation + " is carried out and may go"
+	}
+	return metav1.ConditionFalse, v1alpha1.ReasonUnknownSerial, annotation + " names " + strconv.Quote(serial) +
+		", which is neither the stored certificate nor one it replaced that is still to be revoked: nothing is done about it. Compare with status.serialNumber, " +
+		"or remove the annotation"
 }
 
 func gracePeriod(policy v1alpha1.RevocationPolicy) time.Duration {
