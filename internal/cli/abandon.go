@@ -14,13 +14,12 @@ import (
 
 // abandonOptions are those of `abandon`.
 type abandonOptions struct {
-	*Environment
-	name, attempt string
-	steering      steering
+	single
+	attempt string
 }
 
 func newAbandonCommand(e *Environment) *cobra.Command {
-	o := &abandonOptions{Environment: e}
+	o := &abandonOptions{single: single{Environment: e}}
 	cmd := &cobra.Command{
 		Use:   "abandon NAME [ATTEMPT]",
 		Short: "Give up an attempt that waits for an approval that never comes",
@@ -39,25 +38,15 @@ func newAbandonCommand(e *Environment) *cobra.Command {
 
 // Complete reads the names.
 func (o *abandonOptions) Complete(args []string) error {
-	var t targets
-	t.complete(args[:1])
-	o.name = t.names[0]
 	if len(args) > 1 {
 		o.attempt = args[1]
 	}
-	return nil
+	return o.single.Complete(args)
 }
-
-// Validate looks at the flags.
-func (o *abandonOptions) Validate() error { return o.steering.validate() }
 
 // Run gives the attempt up.
 func (o *abandonOptions) Run(ctx context.Context) error {
-	s, err := o.connect()
-	if err != nil {
-		return err
-	}
-	c, err := s.certificate(ctx, o.name)
+	s, c, err := o.read(ctx)
 	if err != nil {
 		return err
 	}
@@ -77,17 +66,11 @@ func (o *abandonOptions) Run(ctx context.Context) error {
 	if err := o.confirm(o.steering.yes, question); err != nil {
 		return err
 	}
-	before := c.DeepCopy()
-	if err := s.annotate(ctx, c, map[string]string{v1alpha1.AnnotationAbandonAttempt: open.ID}); err != nil {
+	if err := o.request(ctx, s, c, v1alpha1.AnnotationAbandonAttempt, open.ID, "given up", abandoned(c.DeepCopy())); err != nil || o.steering.wait {
 		return err
 	}
-	if !o.steering.wait {
-		o.say(c, "attempt %s is given up; the operator closes it in a moment", clean(open.ID))
-		return nil
-	}
-	w := o.newWait(s, "given up", o.steering.timeout)
-	w.add(before, abandoned(before))
-	return w.run(ctx)
+	o.say(c, "attempt %s is given up; the operator closes it in a moment", clean(open.ID))
+	return nil
 }
 
 // abandoned judges whether the attempt that was open is closed.

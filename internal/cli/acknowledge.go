@@ -17,15 +17,14 @@ import (
 
 // acknowledgeOptions are those of `acknowledge`.
 type acknowledgeOptions struct {
-	*Environment
-	name     string
-	ids      []string
-	all      bool
-	steering steering
+	single
+	ids []string
+	all bool
 }
 
 func newAcknowledgeCommand(e *Environment) *cobra.Command {
-	o := &acknowledgeOptions{Environment: e}
+	// It costs nothing to wait until the operator has taken notice, and the annotation has room for one wish.
+	o := &acknowledgeOptions{single: single{Environment: e, steering: steering{wait: true}}}
 	cmd := &cobra.Command{
 		Use:     "acknowledge NAME [ID...]",
 		Aliases: []string{"ack"},
@@ -47,10 +46,8 @@ func newAcknowledgeCommand(e *Environment) *cobra.Command {
 
 // Complete reads name and ids.
 func (o *acknowledgeOptions) Complete(args []string) error {
-	var t targets
-	t.complete(args[:1])
-	o.name, o.ids = t.names[0], args[1:]
-	return nil
+	o.ids = args[1:]
+	return o.single.Complete(args)
 }
 
 // Validate refuses ids beside --all.
@@ -58,16 +55,12 @@ func (o *acknowledgeOptions) Validate() error {
 	if o.all && len(o.ids) > 0 {
 		return errors.New("name ids, or say --all, not both")
 	}
-	return o.steering.validate()
+	return o.single.Validate()
 }
 
 // Run acknowledges one orphan after the other: the annotation has room for one.
 func (o *acknowledgeOptions) Run(ctx context.Context) error {
-	s, err := o.connect()
-	if err != nil {
-		return err
-	}
-	c, err := s.certificate(ctx, o.name)
+	s, c, err := o.read(ctx)
 	if err != nil {
 		return err
 	}
@@ -75,13 +68,7 @@ func (o *acknowledgeOptions) Run(ctx context.Context) error {
 		return err
 	}
 	for _, id := range o.ids {
-		before := c.DeepCopy()
-		if err := s.annotate(ctx, c, map[string]string{v1alpha1.AnnotationAcknowledgeOrphan: id}); err != nil {
-			return err
-		}
-		w := o.newWait(s, "acknowledged", o.steering.timeout)
-		w.add(before, acknowledged(before, id))
-		if err := w.run(ctx); err != nil {
+		if err := o.request(ctx, s, c, v1alpha1.AnnotationAcknowledgeOrphan, id, "acknowledged", acknowledged(c.DeepCopy(), id)); err != nil {
 			return err
 		}
 	}

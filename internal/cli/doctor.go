@@ -170,6 +170,10 @@ func (o *doctorOptions) clocks(s *session, x *examination) {
 // rights asks the API server what the user may do.
 func (o *doctorOptions) rights(ctx context.Context, s *session, x *examination) {
 	const area = "Your rights"
+	namespace, place := s.namespace, " in namespace "+s.namespace
+	if o.targets.allNamespaces {
+		namespace, place = "", " in all namespaces" // what a review without one asks for
+	}
 	for _, r := range []struct {
 		group, resource, verb, without string
 		needed                         bool
@@ -184,9 +188,9 @@ func (o *doctorOptions) rights(ctx context.Context, s *session, x *examination) 
 		{"", "configmaps", "list", "profile", false},
 	} {
 		review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
-			ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: s.namespace, Group: r.group, Resource: r.resource, Verb: r.verb},
+			ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Group: r.group, Resource: r.resource, Verb: r.verb},
 		}}
-		what := fmt.Sprintf("%s %s in namespace %s", r.verb, r.resource, s.namespace)
+		what := r.verb + " " + r.resource + place
 		if r.resource == "clusterdeviceissuers" {
 			review.Spec.ResourceAttributes.Namespace, what = "", r.verb+" "+r.resource
 		}

@@ -68,4 +68,6 @@ func TestDoctorTellsAUserWhatIsNotAllowed(t *testing.T) {
 	w.certificate("gateway-1", ready(30))
 	user := w.as("doctor-user", least)
 	user.golden("doctor-least", user.plugin("doctor"))
+	// What one may in a namespace one need not in all.
+	user.wants(user.plugin("doctor", "-A"), 1, "you may not list devicecertificates in all namespaces")
 }

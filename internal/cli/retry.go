@@ -5,7 +5,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -14,17 +13,11 @@ import (
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 )
 
-// retryOptions are those of `retry`.
-type retryOptions struct {
-	*Environment
-	targets  targets
-	steering steering
-	askAbove int
-}
-
 func newRetryCommand(e *Environment) *cobra.Command {
-	o := &retryOptions{Environment: e}
-	cmd := &cobra.Command{
+	o := &several{Environment: e, done: "ready", cost: "This costs up to %s"}
+	o.pick, o.request = o.pickFailed, o.requestRetry
+	o.asked = func(c *v1alpha1.DeviceCertificate) string { return "a retry is asked for; " + seeStatus(c) }
+	return o.command(&cobra.Command{
 		Use:   "retry NAME...",
 		Short: "Try again now what has failed, instead of waiting",
 		Long: "End a back-off now, by the annotation " + v1alpha1.AnnotationRetryRequestedAt + ". Use it when what was wrong has been put right:\n" +
@@ -32,38 +25,11 @@ func newRetryCommand(e *Environment) *cobra.Command {
 		Example: example(`
 			kubectl devicecert retry gateway-17 --wait
 			kubectl devicecert retry --all -A`),
-		ValidArgsFunction: e.completeCertificates,
-		RunE:              run(o),
-	}
-	o.targets.addFlags(cmd)
-	o.targets.addAllFlag(cmd)
-	o.steering.addFlags(cmd, "the certificates are ready, or fail again")
-	o.steering.addYesFlag(cmd)
-	cmd.Flags().IntVar(&o.askAbove, "ask-above", askAbove, "ask before it costs more certificates than this")
-	return cmd
+	}, "the certificates are ready, or fail again")
 }
 
-// Complete reads the names.
-func (o *retryOptions) Complete(args []string) error {
-	o.targets.complete(args)
-	return nil
-}
-
-// Validate wants to know which.
-func (o *retryOptions) Validate() error {
-	return errors.Join(o.targets.validate(), o.steering.validate())
-}
-
-// Run asks for the retries of those that wait.
-func (o *retryOptions) Run(ctx context.Context) error {
-	s, err := o.connect()
-	if err != nil {
-		return err
-	}
-	found, err := o.targets.find(ctx, s)
-	if err != nil {
-		return err
-	}
+// pickFailed leaves those that wait, and says why of others that were named.
+func (o *several) pickFailed(found []v1alpha1.DeviceCertificate) []v1alpha1.DeviceCertificate {
 	var waits []v1alpha1.DeviceCertificate
 	for i := range found {
 		switch c := &found[i]; {
@@ -75,33 +41,15 @@ func (o *retryOptions) Run(ctx context.Context) error {
 	}
 	if len(waits) == 0 {
 		fmt.Fprintln(o.Out, "Nothing waits for a retry.")
-		return nil
 	}
-	if len(waits) > o.askAbove {
-		if err := o.confirm(o.steering.yes, fmt.Sprintf("This costs up to %s", count(len(waits), "certificate"))); err != nil {
-			return err
-		}
-	}
-	return o.retry(ctx, s, waits)
+	return waits
 }
 
-func (o *retryOptions) retry(ctx context.Context, s *session, waits []v1alpha1.DeviceCertificate) error {
-	w := o.newWait(s, "ready", o.steering.timeout)
-	for i := range waits {
-		before, now := waits[i].DeepCopy(), o.Clock.Now()
-		value := s.fresh(now, time.Time{}, before.Status.LastHandledRetryRequest, before.Annotations[v1alpha1.AnnotationRetryRequestedAt])
-		if err := s.annotate(ctx, &waits[i], map[string]string{v1alpha1.AnnotationRetryRequestedAt: value}); err != nil {
-			return errors.Join(err, fmt.Errorf("%d of %d were asked for before that", i, len(waits)))
-		}
-		w.add(before, retried(before, value, now))
-		if !o.steering.wait {
-			o.say(before, "a retry is asked for; see what becomes of it: kubectl devicecert status %s -n %s", before.Name, before.Namespace)
-		}
-	}
-	if !o.steering.wait {
-		return nil
-	}
-	return w.run(ctx)
+// requestRetry sets the annotation.
+func (o *several) requestRetry(ctx context.Context, s *session, before, c *v1alpha1.DeviceCertificate) (judge, error) {
+	now := o.Clock.Now()
+	value := s.fresh(now, time.Time{}, c.Status.LastHandledRetryRequest, c.Annotations[v1alpha1.AnnotationRetryRequestedAt])
+	return retried(before, value, now), s.annotate(ctx, c, map[string]string{v1alpha1.AnnotationRetryRequestedAt: value})
 }
 
 // retryable tells whether a retry could bring anything forward: something failed, or waits. One that waits for an approval is ended by

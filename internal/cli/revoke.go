@@ -19,13 +19,12 @@ import (
 
 // revokeOptions are those of `revoke`.
 type revokeOptions struct {
-	*Environment
-	name, serial, reason string
-	steering             steering
+	single
+	serial, reason string
 }
 
 func newRevokeCommand(e *Environment) *cobra.Command {
-	o := &revokeOptions{Environment: e}
+	o := &revokeOptions{single: single{Environment: e}}
 	cmd := &cobra.Command{
 		Use:   "revoke NAME",
 		Short: "Replace a certificate, then revoke it at the vendor; costs one",
@@ -55,29 +54,17 @@ func reasons() string {
 	return strings.Join(words, ", ")
 }
 
-// Complete reads the name.
-func (o *revokeOptions) Complete(args []string) error {
-	var t targets
-	t.complete(args)
-	o.name = t.names[0]
-	return nil
-}
-
 // Validate refuses reasons that the vendor does not know.
 func (o *revokeOptions) Validate() error {
 	if o.reason != "" && !slices.Contains(v1alpha1.RevocationReasons(), v1alpha1.RevocationReason(o.reason)) {
 		return fmt.Errorf("--reason %s is none the vendor knows: choose from %s", o.reason, reasons())
 	}
-	return o.steering.validate()
+	return o.single.Validate()
 }
 
 // Run asks for the revocation.
 func (o *revokeOptions) Run(ctx context.Context) error {
-	s, err := o.connect()
-	if err != nil {
-		return err
-	}
-	c, err := s.certificate(ctx, o.name)
+	s, c, err := o.read(ctx)
 	if err != nil {
 		return err
 	}
@@ -95,17 +82,12 @@ func (o *revokeOptions) Run(ctx context.Context) error {
 	if err := o.confirm(o.steering.yes, question); err != nil {
 		return err
 	}
-	before := c.DeepCopy()
-	if err := s.annotate(ctx, c, map[string]string{v1alpha1.AnnotationRevokeRequested: o.serial + "/" + o.reason}); err != nil {
+	err = o.request(ctx, s, c, v1alpha1.AnnotationRevokeRequested, o.serial+"/"+o.reason, "revoked", revocation(c.DeepCopy(), o.serial, o.Clock.Now()))
+	if err != nil || o.steering.wait {
 		return err
 	}
-	if !o.steering.wait {
-		o.say(c, "the revocation of serial %s is asked for; see what becomes of it: kubectl devicecert status %s -n %s", o.serial, c.Name, c.Namespace)
-		return nil
-	}
-	w := o.newWait(s, "revoked", o.steering.timeout)
-	w.add(before, revocation(before, o.serial, o.Clock.Now()))
-	return w.run(ctx)
+	o.say(c, "the revocation of serial %s is asked for; %s", o.serial, seeStatus(c))
+	return nil
 }
 
 // pick finds the certificate that is meant.
