@@ -135,7 +135,7 @@ func (f *fleet) createIssuer(ctx context.Context) error {
 
 // startManager runs the operator and waits until it has connected the issuer.
 func (f *fleet) startManager(ctx context.Context) (err error) {
-	f.manager, err = start(filepath.Join(f.dir, "manager.log"), f.program("manager"), "--kubeconfig="+f.kubeconfig, "--allowed-hosts=127.0.0.1",
+	f.manager, err = start(f.dir, f.program("manager"), "--kubeconfig="+f.kubeconfig, "--allowed-hosts=127.0.0.1",
 		"--health-probe-bind-address=0", "--metrics-bind-address=127.0.0.1:18080", "--pprof-bind-address="+f.profileAddress(), "--cluster-resource-namespace="+operatorNamespace)
 	if err != nil {
 		return err

@@ -6,73 +6,34 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
-	"k8s.io/utils/clock"
+	"github.com/devicecert/devicecert-operator/internal/testkit/program"
 )
 
 // process is a program of ours that runs. It dies with this one.
-type process struct {
-	command *exec.Cmd
-	log     *os.File
-	ended   chan struct{}
-}
+type process struct{ *program.Process }
 
-// start runs a program with its output in a file.
-func start(logPath, program string, args ...string) (*process, error) {
-	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+// start runs a program with its output in a file of the folder.
+func start(folder, path string, args ...string) (*process, error) {
+	started, err := program.Start(folder, path, args...)
 	if err != nil {
 		return nil, err
 	}
-	p := &process{command: exec.CommandContext(context.Background(), program, args...), log: log, ended: make(chan struct{})}
-	p.command.Stdout, p.command.Stderr = log, log
-	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := p.command.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", filepath.Base(program), err)
-	}
-	go func() {
-		defer close(p.ended)
-		_ = p.command.Wait() // how it ended is in its log
-	}()
-	return p, nil
+	return &process{started}, nil
 }
 
 // stop ends the program, gracefully if it can.
-func (p *process) stop() {
-	const patience = 20 * time.Second
-	_ = p.command.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-p.ended:
-	case <-clock.RealClock{}.After(patience):
-		_ = p.command.Process.Kill()
-		<-p.ended
-	}
-	_ = p.log.Close()
-}
+func (p *process) stop() { p.Terminate(20 * time.Second) }
 
-func (p *process) alive() bool {
-	select {
-	case <-p.ended:
-		return false
-	default:
-		return true
-	}
-}
+func (p *process) alive() bool { return p.Alive() }
 
 // tail is the end of the program's log.
-func (p *process) tail() string {
-	const enough = 2000
-	text, _ := os.ReadFile(p.log.Name())
-	return string(text[max(0, len(text)-enough):])
-}
+func (p *process) tail() string { return p.Tail(20) }
 
 // usage is what a process has used.
 type usage struct {
@@ -83,7 +44,7 @@ type usage struct {
 
 // used reads the process's usage.
 func (p *process) used() (usage, error) {
-	dir := fmt.Sprintf("/proc/%d/", p.command.Process.Pid)
+	dir := fmt.Sprintf("/proc/%d/", p.PID())
 	stat, err := os.ReadFile(dir + "stat")
 	if err != nil {
 		return usage{}, err
@@ -102,7 +63,7 @@ func (p *process) used() (usage, error) {
 
 // resetPeak makes the peak of the memory count from now on.
 func (p *process) resetPeak() error {
-	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.command.Process.Pid), []byte("5"), 0)
+	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.PID()), []byte("5"), 0)
 }
 
 // parseCPU reads user and system time from /proc/PID/stat. They are the 14th and 15th field; the name, which may hold anything, is the

@@ -59,7 +59,7 @@ func startVendor(ctx context.Context, program, dir string) (*vendor, error) {
 func (v *vendor) configPath() string { return filepath.Join(v.dir, "simulator.yaml") }
 
 func (v *vendor) run(ctx context.Context) (err error) {
-	v.process, err = start(filepath.Join(v.dir, "simulator.log"), v.program, "--config", v.configPath(), "--data-dir", v.dir, "--quiet",
+	v.process, err = start(v.dir, v.program, "--config", v.configPath(), "--data-dir", v.dir, "--quiet",
 		"--listen", vendorAddress, "--clientauth-listen", "", "--admin-listen", adminAddress)
 	if err != nil {
 		return err

@@ -190,7 +190,7 @@ func (t *tenant) certificatesOfTheFlood() int {
 // peakMemory is a process's peak resident set in bytes.
 func (p *process) peakMemory(t *testing.T) int {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.command.Process.Pid))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ func TestNoSecretLeavesItsSecret(t *testing.T) {
 	w.provokeErrors(c)
 	metrics := w.metrics(address)
 	manager.signal(t, syscall.SIGQUIT) // the runtime writes down all goroutines, and ends
-	<-manager.ended
+	<-manager.Ended()
 
 	h := newHunter()
 	for name, secret := range map[string]string{"the token": c.token, "the passcode": c.passcode, "the keystores' password": c.password} {

@@ -8,10 +8,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"os/exec"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,6 +16,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/devicecert/devicecert-operator/internal/testkit/program"
 )
 
 const (
@@ -31,98 +30,55 @@ const (
 )
 
 // process is a program of ours that runs.
-type process struct {
-	name    string
-	command *exec.Cmd
-	logPath string
-	// ended is closed when the process is gone; err is set before.
-	ended chan struct{}
-	err   error
-}
+type process struct{ *program.Process }
 
-// start runs a program with both outputs in a log file. The process dies with the test, or with the test binary if that dies first.
-func start(t *testing.T, program string, args ...string) *process {
+// start runs a program. It dies with the test, or with the test binary if that dies first.
+func start(t *testing.T, path string, args ...string) *process {
 	t.Helper()
-	name := filepath.Base(program)
-	log, err := os.CreateTemp(t.TempDir(), name+"-*.log")
+	started, err := program.Start(t.TempDir(), path, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close() // the child has its own descriptor
-	p := &process{name: name, command: exec.Command(program, args...), logPath: log.Name(), ended: make(chan struct{})}
-	p.command.Stdout, p.command.Stderr = log, log
-	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := p.command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		defer close(p.ended)
-		p.err = p.command.Wait()
-	}()
+	p := &process{started}
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("last lines of %s %d:\n%s", p.name, p.command.Process.Pid, p.tail())
+			t.Logf("last lines of %s %d:\n%s", p.Name, p.PID(), p.tail())
 		}
 	})
 	return p
 }
 
 // kill is kill -9, and waits until the process is gone.
-func (p *process) kill() {
-	_ = p.command.Process.Kill() // it may have ended before
-	<-p.ended
-}
+func (p *process) kill() { p.Kill() }
 
 func (p *process) signal(t *testing.T, s syscall.Signal) {
 	t.Helper()
-	if err := p.command.Process.Signal(s); err != nil {
-		t.Fatalf("signal %s: %v", p.name, err)
+	if err := p.Signal(s); err != nil {
+		t.Fatalf("signal %s: %v", p.Name, err)
 	}
 }
 
 // terminate sends SIGTERM and answers with the exit status.
 func (p *process) terminate(t *testing.T) int {
 	t.Helper()
-	p.signal(t, syscall.SIGTERM)
-	select {
-	case <-p.ended:
-	case <-time.After(patience):
-		t.Fatalf("%s has not ended %s after SIGTERM", p.name, patience)
+	if !p.Terminate(patience) {
+		t.Fatalf("%s has not ended %s after SIGTERM", p.Name, patience)
 	}
-	return p.command.ProcessState.ExitCode()
+	return p.ExitCode()
 }
 
-func (p *process) alive() bool {
-	select {
-	case <-p.ended:
-		return false
-	default:
-		return true
-	}
-}
+func (p *process) alive() bool { return p.Alive() }
 
-func (p *process) log() string {
-	text, err := os.ReadFile(p.logPath)
-	if err != nil {
-		return err.Error()
-	}
-	return string(text)
-}
+func (p *process) log() string { return p.Log() }
 
 // tail is the end of the log, for failing tests.
-func (p *process) tail() string {
-	const lines = 60
-	all := slices.DeleteFunc(strings.Split(strings.TrimSpace(p.log()), "\n"), func(line string) bool {
-		return strings.Contains(line, "Starting EventSource")
-	})
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
-}
+func (p *process) tail() string { return p.Tail(60) }
 
 // awaitLog waits until the log holds the text so many times.
 func (p *process) awaitLog(t *testing.T, text string, times int) {
 	t.Helper()
-	eventually(t, patience, p.name+" logs "+strconv.Quote(text), func(context.Context) (bool, error) {
+	eventually(t, patience, p.Name+" logs "+strconv.Quote(text), func(context.Context) (bool, error) {
 		if !p.alive() {
 			return false, errors.New("it has ended")
 		}

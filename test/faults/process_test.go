@@ -6,16 +6,14 @@ package faults
 import (
 	"context"
 	"errors"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/devicecert/devicecert-operator/internal/testkit/program"
 )
 
 const (
@@ -26,74 +24,34 @@ const (
 )
 
 // process is a manager that runs.
-type process struct {
-	command *exec.Cmd
-	logPath string
-	// ended is closed when the process is gone.
-	ended chan struct{}
-}
+type process struct{ *program.Process }
 
-// start runs a manager with both outputs in a log file. It dies with the test, or with the test binary if that dies first.
-func start(t *testing.T, program string, args ...string) *process {
+// start runs a manager. It dies with the test, or with the test binary if that dies first.
+func start(t *testing.T, path string, args ...string) *process {
 	t.Helper()
-	log, err := os.CreateTemp(t.TempDir(), filepath.Base(program)+"-*.log")
+	started, err := program.Start(t.TempDir(), path, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close() // the child has its own descriptor
-	p := &process{command: exec.Command(program, args...), logPath: log.Name(), ended: make(chan struct{})}
-	p.command.Stdout, p.command.Stderr = log, log
-	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := p.command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		defer close(p.ended)
-		_ = p.command.Wait() // how it ended is in ProcessState
-	}()
+	p := &process{started}
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("last lines of manager %d:\n%s", p.command.Process.Pid, p.tail())
+			t.Logf("last lines of manager %d:\n%s", p.PID(), p.Tail(40))
 		}
 	})
 	return p
 }
 
 // kill is kill -9, and waits until the process is gone.
-func (p *process) kill() {
-	_ = p.command.Process.Kill() // it may have ended before
-	<-p.ended
-}
+func (p *process) kill() { p.Kill() }
 
 // signal ignores a process that has ended: what follows will tell.
-func (p *process) signal(s syscall.Signal) { _ = p.command.Process.Signal(s) }
+func (p *process) signal(s syscall.Signal) { _ = p.Signal(s) }
 
-func (p *process) alive() bool {
-	select {
-	case <-p.ended:
-		return false
-	default:
-		return true
-	}
-}
+func (p *process) alive() bool { return p.Alive() }
 
-func (p *process) log() string {
-	text, err := os.ReadFile(p.logPath)
-	if err != nil {
-		return err.Error()
-	}
-	return string(text)
-}
-
-// tail is the end of the log, for failing tests.
-func (p *process) tail() string {
-	const lines = 40
-	all := slices.DeleteFunc(strings.Split(strings.TrimSpace(p.log()), "\n"), func(line string) bool {
-		return strings.Contains(line, "Starting EventSource")
-	})
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
-}
+func (p *process) log() string { return p.Log() }
 
 // awaitLog waits until the log holds the text so many times.
 func (p *process) awaitLog(t *testing.T, text string, times int) {

@@ -155,7 +155,7 @@ func dumped(w *world) {
 func fileMissing(w *world) {
 	p := w.launchManager(filepath.Join(w.TempDir(), "nowhere"))
 	w.awaitEnd(p)
-	if code := p.command.ProcessState.ExitCode(); code != 1 {
+	if code := p.ExitCode(); code != 1 {
 		w.Errorf("exit status %d, want 1", code)
 	}
 	if log := strings.TrimSpace(p.log()); !strings.Contains(log, "find a cluster") || strings.Contains(log, "goroutine ") {

@@ -42,7 +42,7 @@ func terminatedMidRequest(w *world) {
 	w.awaitHit(w.vendor(), id)
 	w.manager.signal(syscall.SIGTERM)
 	w.awaitEnd(w.manager)
-	if code := w.manager.command.ProcessState.ExitCode(); code != 0 {
+	if code := w.manager.ExitCode(); code != 0 {
 		w.Errorf("exit status %d, want 0", code)
 	}
 	w.awaitReady(gateway)
@@ -145,7 +145,7 @@ func twoManagers(w *world) {
 func loudest(w *world) {
 	tooLoud := w.launchManager(w.kubeconfig, "--zap-log-level=8")
 	w.awaitEnd(tooLoud)
-	if code := tooLoud.command.ProcessState.ExitCode(); code != 1 {
+	if code := tooLoud.ExitCode(); code != 1 {
 		w.Errorf("I4: a level at which the Kubernetes client logs Secrets ends with status %d, want 1", code)
 	}
 	manager := w.startManager("--zap-log-level=7", "--zap-devel")
