@@ -64,7 +64,7 @@ type DeviceCertificateReconciler struct {
 
 	memory *memory
 	queue  wakeQueue
-	// began is when the queue began to fill.
+	// began is when the process did, and its queue to fill.
 	began time.Time
 	// wake is Wake, and writtenAt the function of that name, but in tests.
 	wake      func(types.NamespacedName)
@@ -326,7 +326,10 @@ func (r *DeviceCertificateReconciler) SetupWithManager(ctx context.Context, mgr 
 	if err := b.Complete(r); err != nil {
 		return err
 	}
-	return mgr.Add(manager.RunnableFunc(r.urgentFirst))
+	if err := mgr.Add(manager.RunnableFunc(r.urgentFirst)); err != nil {
+		return err
+	}
+	return mgr.Add(manager.RunnableFunc(r.watchClock))
 }
 
 // wakeQueue hands wake-ups straight to the controller's queue: unlike a channel it never blocks whoever wakes. Wake-ups before the

@@ -5,10 +5,13 @@ package controllers
 
 import (
 	"context"
+	"slices"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -93,15 +96,26 @@ func prioritized(result reconcile.Result, c *v1alpha1.DeviceCertificate, now tim
 // the urgency it had when it was last looked at, which may be days ago. One that leads right after its start has just looked.
 func (r *DeviceCertificateReconciler) urgentFirst(ctx context.Context) error {
 	const young = time.Minute
-	now := r.Clock.Now()
-	if now.Sub(r.began) < young {
-		return nil
-	}
-	found := r.find(ctx, "")
-	for i := range found {
-		if priority := priorityOf(&found[i], now); priority > priorityUsual {
-			r.queue.addAt(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&found[i])}, priority)
-		}
+	if r.Clock.Since(r.began) >= young {
+		r.queueUrgent(ctx)
 	}
 	return nil
+}
+
+// queueUrgent queues what is urgent by now, the soonest expiry first.
+func (r *DeviceCertificateReconciler) queueUrgent(ctx context.Context) {
+	now := r.Clock.Now()
+	found := r.find(ctx, "")
+	var urgent []*v1alpha1.DeviceCertificate
+	for i := range found {
+		if priorityOf(&found[i], now) > priorityUsual {
+			urgent = append(urgent, &found[i])
+		}
+	}
+	slices.SortStableFunc(urgent, func(a, b *v1alpha1.DeviceCertificate) int {
+		return ptr.Deref(a.Status.NotAfter, metav1.Time{}).Compare(ptr.Deref(b.Status.NotAfter, metav1.Time{}).Time)
+	})
+	for _, c := range urgent {
+		r.queue.addAt(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(c)}, priorityOf(c, now))
+	}
 }
