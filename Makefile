@@ -123,10 +123,10 @@ security: prerequisites build controlplane $(GOVULNCHECK) $(LINTER) ## Try all t
 sbom: ## Write what the manager is made of to dist/manager.cdx.json (CycloneDX)
 	@mkdir -p dist bin/tools
 	go -C hack/sbom build -trimpath -o $(CURDIR)/bin/tools/cyclonedx-gomod github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
-	CGO_ENABLED=0 bin/tools/cyclonedx-gomod app -json -std -main cmd/manager -output dist/manager.cdx.json .
+	CGO_ENABLED=0 bin/tools/cyclonedx-gomod app -json -std -noserial -notimestamp -main cmd/manager -output dist/manager.cdx.json .
 
 .PHONY: reproducible
-reproducible: ## Build the manager twice, in different folders, and compare
+reproducible: controlplane helm ## Build the manager and a whole release twice, in different folders, and compare
 	@hack/reproducible.sh
 
 .PHONY: fips
