@@ -103,6 +103,12 @@ bench-go: ## Run the benchmarks of single functions
 node: controlplane helm ## Run the shipped image and the packaged chart on a real kubelet; needs root on Linux. CHAPTERS (regular expression)
 	@hack/node/run.sh
 
+.PHONY: gitops-argo
+gitops-argo: controlplane ## Ask Argo CD's own evaluator about every status that the tests judge; builds Argo CD's packages, for some minutes once
+	@mkdir -p bin && rm -f bin/gitops-corpus.jsonl
+	GITOPS_CORPUS=$(CURDIR)/bin/gitops-corpus.jsonl go test -count=1 ./internal/plan ./controllers -run='^(TestConditions|TestArgoAndFlux)'
+	go -C test/argo test -count=1 -v . -args -corpus=$(CURDIR)/bin/gitops-corpus.jsonl
+
 .PHONY: demo
 demo: build controlplane ## Show the operator at work on this machine, against the simulator
 	go run ./hack/demo

@@ -44,7 +44,7 @@ func TestArgoAndFluxAgreeWithKstatusOnEveryIssuer(t *testing.T) {
 					state := account.State{Reason: reason, Message: "what is wrong and what to do", Suspended: suspended}
 					conditions := issuerConditions(found, state, &v1alpha1.Capabilities{Enroll: can, Search: can})
 					t.Run(fmt.Sprintf("%s suspended=%t passcode=%t can=%s", reason, suspended, credential.Passcode != "", can), func(t *testing.T) {
-						for kind, content := range issuersWith(t, conditions) {
+						for kind, content := range issuersWith(t, conditions, suspended) {
 							got, err := kit.Agreed(content)
 							if diff := cmp.Diff(want, got); err != nil || diff != "" {
 								t.Errorf("%s: error %v, kstatus (-want +got):\n%s", kind, err, diff)
@@ -58,7 +58,7 @@ func TestArgoAndFluxAgreeWithKstatusOnEveryIssuer(t *testing.T) {
 }
 
 // issuersWith are issuers of both kinds as the API server would show them with these conditions.
-func issuersWith(t *testing.T, conditions []metav1.Condition) map[string]map[string]any {
+func issuersWith(t *testing.T, conditions []metav1.Condition, suspended bool) map[string]map[string]any {
 	t.Helper()
 	all := map[string]map[string]any{}
 	for kind, o := range map[v1alpha1.IssuerKind]client.Object{
@@ -72,6 +72,7 @@ func issuersWith(t *testing.T, conditions []metav1.Condition) map[string]map[str
 		if err != nil {
 			t.Fatal(err)
 		}
+		content["spec"] = map[string]any{"url": "https://one.digicert.com", "suspend": suspended} // without one the API server takes none
 		all[string(kind)] = content
 	}
 	return all

@@ -112,6 +112,9 @@ func (k *Kit) Agreed(object map[string]any) (status.Status, error) {
 	if argo != want || message == "" {
 		return "", fmt.Errorf("health in Argo CD is %s (%q), kstatus says %s", argo, message, result.Status)
 	}
+	if err := k.record(object, argo, message); err != nil {
+		return "", fmt.Errorf("add to the corpus: %w", err)
+	}
 	flux, err := k.FluxHealth(object)
 	if err != nil {
 		return "", fmt.Errorf("ask Flux: %w", err)
