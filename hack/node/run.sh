@@ -2,10 +2,10 @@
 # Copyright The devicecert-operator Authors.
 # SPDX-License-Identifier: Apache-2.0
 #
-# Runs the operator, installed by Helm, on a real node on this machine: a kubelet built from the module beside this script, Debian's containerd, and an
-# image built from the Dockerfile by buildah, with nothing pulled from a registry. Everything happens in network, mount and process
-# namespaces that end with it. Where no node can run it says so in one line. CHAPTERS is a regular expression of
-# the titles that are told; without it all are.
+# Runs the operator, installed by Helm, on a real node on this machine: a kubelet built from the module beside this script, Debian's
+# containerd, and images built from the Dockerfile by buildah, with nothing pulled from a registry. Everything happens in network, mount
+# and process namespaces that end with it. Where no node can run it says so in one line. CHAPTERS is a regular expression of the titles
+# that are told; without it all are.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -164,8 +164,8 @@ func (w *world) secret(name string) *corev1.Secret {
 	return s
 }
 
-// previous is the chart as an earlier version would have been, as long as none was released: the same with a lower version and without
-// the last of the printer columns.
+// previous stands for the chart of an earlier version, as long as none was released: the same with a lower version, and without the short
+// name of a kind. The first release puts its package in this place.
 func previous(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "devicecert-operator")
