@@ -296,3 +296,15 @@ func TestBlocksAreSmallForSmallBudgets(t *testing.T) {
 		}
 	}
 }
+
+func TestTheDayOfABudgetIsTheSameInEveryZone(t *testing.T) {
+	midnight := time.Date(2031, 3, 30, 0, 0, 0, 0, time.UTC)
+	for _, offset := range []time.Duration{0, time.Hour, 2 * time.Hour, 14 * time.Hour, -3*time.Hour - 30*time.Minute} {
+		zone := time.FixedZone("", int(offset.Seconds()))
+		for after, want := range map[time.Duration]time.Time{0: midnight, 24*time.Hour - 1: midnight, -1: midnight.AddDate(0, 0, -1)} {
+			if got := DayOf(midnight.Add(after).In(zone)); !got.Equal(want) {
+				t.Errorf("%s after midnight at %s from UTC counts for %s", after, offset, got)
+			}
+		}
+	}
+}

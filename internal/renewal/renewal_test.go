@@ -8,6 +8,7 @@ import (
 	"math"
 	"testing"
 	"time"
+	_ "time/tzdata" // zones, wherever the tests run
 
 	"pgregory.net/rapid"
 
@@ -118,6 +119,26 @@ func TestCertificatesForEverAreRenewedBetweenNowAndTheEnd(t *testing.T) {
 	}
 	if got := LastResort(l); got.Before(start) || got.After(l.NotAfter) {
 		t.Errorf("last resort %s", got)
+	}
+}
+
+func TestARenewalIsDueAtTheSameInstantInEveryZone(t *testing.T) {
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	change := time.Date(2031, 3, 30, 1, 0, 0, 0, time.UTC) // clocks are put forward
+	for hours := range 72 {
+		l := Lifetime{NotBefore: change.Add(-48 * time.Hour), NotAfter: change.Add(time.Duration(hours) * time.Hour)}
+		local := Lifetime{NotBefore: l.NotBefore.In(berlin), NotAfter: l.NotAfter.In(berlin)}
+		for _, w := range []Wish{{}, {Before: day}, {Percent: 50}} {
+			if got, want := Time(local, w, "uid"), Time(l, w, "uid"); !got.Equal(want) {
+				t.Errorf("a lifetime of %d hours with %+v is due %s in Berlin and %s in UTC", 48+hours, w, got.UTC(), want)
+			}
+		}
+		if got, want := LastResort(local), LastResort(l); !got.Equal(want) {
+			t.Errorf("last resort %s in Berlin and %s in UTC", got.UTC(), want)
+		}
 	}
 }
 
