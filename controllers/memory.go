@@ -71,10 +71,12 @@ type memory struct {
 	byUID map[types.UID]*recollection
 	// windows are what renewals have shown of the vendor's rules.
 	windows map[profileOf]renewal.Window
+	// unreached are the objects whose last request did not reach the vendor, with the time of the failure on record.
+	unreached map[types.UID]time.Time
 }
 
 func newMemory() *memory {
-	return &memory{byUID: make(map[types.UID]*recollection), windows: make(map[profileOf]renewal.Window)}
+	return &memory{byUID: make(map[types.UID]*recollection), windows: make(map[profileOf]renewal.Window), unreached: make(map[types.UID]time.Time)}
 }
 
 // recall answers with a copy of what is remembered.
@@ -120,6 +122,22 @@ func (m *memory) forget(uid types.UID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.byUID, uid)
+	delete(m.unreached, uid)
+}
+
+// missed remembers that the failure of that time is the vendor's, who was not reached.
+func (m *memory) missed(uid types.UID, at time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.unreached[uid] = at
+}
+
+// recoveredSince tells whether a failure is one that the vendor was not reached, and the vendor was found again after it.
+func (m *memory) recoveredSince(uid types.UID, f *v1alpha1.Failures, found time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	at, ok := m.unreached[uid]
+	return ok && f != nil && f.LastTime != nil && f.LastTime.Time.Equal(at) && at.Before(found.Truncate(time.Second))
 }
 
 // seenSince answers since when this process knows of the open attempt. Its own monotonic clock is the only one that can say when

@@ -90,6 +90,7 @@ func (r *DeviceCertificateReconciler) observe(ctx context.Context, base *v1alpha
 		return nil, err
 	}
 	s.snapshot.WindowOpens = r.windowOpens(s, now)
+	s.snapshot.Recovered = r.memory.recoveredSince(base.UID, base.Status.Failures, s.account.RecoveredAt)
 	if attempt := base.Status.Attempt; attempt != nil {
 		s.snapshot.SettlesAt = r.memory.seenSince(base.UID, attempt.ID, now).Add(r.settling(ctx, base.Namespace, attempt))
 	}

@@ -95,6 +95,7 @@ func (p *purchase) notIssued(ctx context.Context, refusal *trustmanager.Error) {
 	case trustmanager.Nobody:
 		p.failed(p.r, failure{reason: v1alpha1.ReasonBackingOff, kind: p.attempt.Kind, issuanceHash: p.attempt.IssuanceHash,
 			message: "the vendor could not be reached, and nothing was bought (" + refusal.Error() + ")"})
+		p.r.memory.missed(p.cert.UID, p.failure.LastTime.Time)
 	case trustmanager.Issuer:
 		p.failed(p.r, failure{reason: v1alpha1.ReasonCredentialRefused, kind: p.attempt.Kind, issuanceHash: p.attempt.IssuanceHash,
 			message: "the vendor refused the issuer's credential or connection, and nothing was bought (" + refusal.Error() + ")"})

@@ -5,8 +5,10 @@ package controllers
 
 import (
 	"context"
+	"io"
 	"net"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -189,6 +191,56 @@ func TestAVendorThatCannotBeReachedIsTriedWithPatience(t *testing.T) {
 	w.pass(2 * time.Hour)
 	g.Expect(w.shows("gateway", v1alpha1.ConditionReady)).To(Equal("True Stored"), w.message("gateway", v1alpha1.ConditionReady))
 	g.Expect(w.issued()).To(Equal(1))
+}
+
+func TestWhoTriedOftenDuringAnOutageNeedNotWaitLongerThanOthersAfterIt(t *testing.T) {
+	g := NewWithT(t)
+	w := newWorld(t)
+	listen := func(address string) net.Listener {
+		l, err := (&net.ListenConfig{}).Listen(w.ctx, "tcp", address)
+		w.must(err)
+		return l
+	}
+	line := listen("127.0.0.1:0")
+	w.must(line.Close())
+	vendor := strings.TrimPrefix(w.connection.URL, "https://")
+	w.connection.URL, w.connection.CredentialVersion = "https://"+line.Addr().String(), "2"
+	w.must(w.accounts.Update(w.issuer, w.connection))
+	w.certificate("gateway")
+	w.pass(5 * time.Minute)
+	failures := w.get("gateway").Status.Failures
+	g.Expect(failures.Count).To(BeNumerically(">=", 5), "so that the account has given up")
+	g.Expect(failures.NextTime.Time).To(BeTemporally(">", w.clock.Now()))
+
+	line = listen(line.Addr().String())
+	t.Cleanup(func() { _ = line.Close() })
+	go forward(line, vendor)
+	w.probe()
+	w.wakeAll() // the watch on issuers
+	w.settle()
+	g.Expect(w.shows("gateway", v1alpha1.ConditionReady)).To(Equal("True Stored"), w.message("gateway", v1alpha1.ConditionReady))
+	g.Expect(w.issued()).To(Equal(1))
+}
+
+// forward is the line to the vendor.
+func forward(line net.Listener, vendor string) {
+	for {
+		near, err := line.Accept()
+		if err != nil {
+			return
+		}
+		far, err := net.Dial("tcp", vendor)
+		if err != nil {
+			_ = near.Close()
+			continue
+		}
+		for a, b := range map[net.Conn]net.Conn{near: far, far: near} {
+			go func() {
+				defer a.Close()
+				_, _ = io.Copy(a, b)
+			}()
+		}
+	}
 }
 
 func TestALongOutageOfTheVendorCostsNothingAndEndsByItself(t *testing.T) {

@@ -29,6 +29,8 @@ type account struct {
 	budget     budget
 	// allowance bounds leases while the account is ramped up after an outage; zero means no bound.
 	allowance int
+	// recoveredAt is when the circuit closed last.
+	recoveredAt time.Time
 	// skewTold: the issuer controller knows that the clocks are too far apart.
 	skewTold bool
 	// specifications are those of the profiles that were bought from; canSpecify whether the credential may read them.
@@ -110,7 +112,7 @@ func (a *account) state(now time.Time) State {
 		Known: true, Suspended: c.Suspended, Host: c.Host, Version: c.Version(),
 		CanEnroll: a.canEnroll(), CanSearch: c.CanSearch != v1alpha1.CapabilityNo, CanRevoke: c.CanRevoke != v1alpha1.CapabilityNo,
 		RequestTimeout: c.timeout(), InventoryLag: c.inventoryLag(),
-		InFlight: a.inFlight + a.calls, Waiting: a.waiting(), CircuitOpen: a.circuit.open,
+		InFlight: a.inFlight + a.calls, Waiting: a.waiting(), CircuitOpen: a.circuit.open, RecoveredAt: a.recoveredAt,
 	}
 	s.CanSpecify = cmp.Or(a.canSpecify, c.CanSpecify, v1alpha1.CapabilityUnknown)
 	s.Skew, s.SkewKnown = a.skew()

@@ -114,3 +114,23 @@ func furthestBehind(order []int) int {
 	}
 	return most
 }
+
+func TestTheStateTellsWhenAnIssuerRecovered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		d.update(issuerA, connection())
+		d.prove(issuerA)
+		d.fail(issuerA, maxFailures, disturbance())
+		if at := d.State(issuerA).RecoveredAt; !at.IsZero() {
+			t.Errorf("recovered at %s, while nothing goes", at)
+		}
+		advance(time.Hour)
+		_ = d.call(issuerA, nil)
+		found := time.Now()
+		advance(time.Hour)
+		_ = d.call(issuerA, nil) // all is well already
+		if at := d.State(issuerA).RecoveredAt; !at.Equal(found) {
+			t.Errorf("recovered at %s, want %s", at, found)
+		}
+	})
+}

@@ -114,7 +114,7 @@ func (r *Registry) answered(a *account, v verdict) {
 		a.rampUp()
 	case v.buying || !c.refused || c.status == http.StatusUnauthorized && c.refusals < maxUnauthorized:
 		a.circuit = circuit{refusals: c.refusals}
-		a.allowance = 1
+		a.allowance, a.recoveredAt = 1, r.options.Clock.Now()
 		r.options.Log.Info("buying goes on", "issuer", a.id.String())
 		r.probes = append(r.probes, a.id)
 	case !c.held:

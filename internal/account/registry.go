@@ -147,6 +147,8 @@ type State struct {
 	InFlight, Waiting int
 	// CircuitOpen: nothing is bought, but for single trials, because the last purchases or probes failed.
 	CircuitOpen bool
+	// RecoveredAt is when that ended last in this process; zero for never.
+	RecoveredAt time.Time
 }
 
 // State returns what is known of an issuer now.

@@ -141,15 +141,15 @@ func CountReplacement(row *v1alpha1.Replacements, now metav1.Time) *v1alpha1.Rep
 // back since, and holds nothing back.
 const longestWait = 8 * time.Hour
 
-// mended tells whether the cause of the last failure may be gone: the spec, the issuer or its credential changed, the user asks for
-// a retry, or a refused renewal has become an enrollment. A failure that cost a certificate is not tried again for a change of the
+// mended tells whether the cause of the last failure may be gone: the spec, the issuer or its credential changed, the vendor was found
+// again, the user asks for a retry, or a refused renewal has become an enrollment. A failure that cost a certificate is not tried again for a change of the
 // spec that buys the same.
 func mended(s *Snapshot, f *v1alpha1.Failures, want Plan) bool {
 	changed := f.Generation != s.Certificate.Generation
 	if f.Reason == v1alpha1.ReasonUnverified {
 		changed = f.IssuanceHash != s.IssuanceHash
 	}
-	return changed ||
+	return changed || s.Recovered ||
 		f.IssuerVersion != s.Issuer.Version ||
 		RetryRequested(s.Certificate) ||
 		f.Kind == v1alpha1.AttemptRenew && want.Action == ActionEnroll ||

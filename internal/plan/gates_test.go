@@ -73,6 +73,7 @@ func TestAFailureHoldsThePurchaseBack(t *testing.T) {
 
 		row(buys, "the spec was edited", failed(enroll, v1alpha1.ReasonRefused, func(f *failures) { f.Generation = 2 })),
 		row(buys, "the issuer or its credential changed", failed(enroll, v1alpha1.ReasonRefused, func(f *failures) { f.IssuerVersion = "issuer-0" })),
+		row(buys, "the vendor that was not reached was found again", failed(enroll, v1alpha1.ReasonBackingOff), func(s *Snapshot) { s.Recovered = true }),
 		row(buys, "a retry is asked for", failed(enroll, v1alpha1.ReasonRefused), retry),
 		row(blocks, "the retry asked for was made", failed(enroll, v1alpha1.ReasonRefused), retry, func(s *Snapshot) {
 			s.Certificate.Status.LastHandledRetryRequest = s.Certificate.Annotations[v1alpha1.AnnotationRetryRequestedAt]

@@ -31,6 +31,8 @@ type Snapshot struct {
 	// WindowOpens is when the vendor renews the stored certificate, as far as that was learned; not after Now if it does already, or
 	// nothing is known.
 	WindowOpens time.Time
+	// Recovered: the failure on record is that the vendor could not be reached, and it has been found again since.
+	Recovered bool
 	// InFlight: a goroutine of this process works on this object's attempt.
 	InFlight bool
 	// SettlesAt is when the open attempt can have no more effect that this process does not see. Zero while none is open.
