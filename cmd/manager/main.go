@@ -35,5 +35,6 @@ func start(args []string) error {
 		return err
 	}
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&options.zap)))
+	boundMemory()
 	return run(ctrl.SetupSignalHandler(), options)
 }
