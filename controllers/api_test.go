@@ -14,6 +14,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -24,7 +25,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
-	"github.com/devicecert/devicecert-operator/internal/tlssecret"
 )
 
 // errEnded is all that a process which has ended hears of the world, and what it panics with when it ends in the middle of a request.
@@ -186,6 +186,7 @@ func (a *api) client(from view) client.Client {
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, object client.Object, opts ...client.GetOption) error {
 			return a.do(apiCall{step: step(string(from) + " " + kindOf(object)), name: key.Name, object: object, forward: func() error {
 				err := c.Get(ctx, key, object, opts...)
+				from.trim(object)
 				if _, ok := object.(*metav1.PartialObjectMetadata); ok && err == nil && kindOf(object) == "Secret" && object.GetLabels()[v1alpha1.LabelWatch] != "true" {
 					return apierrors.NewNotFound(corev1.Resource("secrets"), key.Name)
 				}
@@ -195,7 +196,11 @@ func (a *api) client(from view) client.Client {
 		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
 			// Every test has its own namespace, and what others do must not be seen.
 			opts = append(opts, client.InNamespace(a.w.namespace))
-			return a.do(apiCall{step: "list", object: list, forward: func() error { return listByIndex(ctx, c, list, opts) }})
+			return a.do(apiCall{step: "list", object: list, forward: func() error {
+				err := listByIndex(ctx, c, list, opts)
+				_ = apimeta.EachListItem(list, func(o runtime.Object) error { from.trim(o); return nil })
+				return err
+			}})
 		},
 		Patch: func(ctx context.Context, c client.WithWatch, object client.Object, patch client.Patch, opts ...client.PatchOption) error {
 			return a.do(apiCall{step: stepFinalizer, name: object.GetName(), object: object, forward: func() error {
@@ -214,6 +219,21 @@ func (a *api) client(from view) client.Client {
 			}})
 		},
 	})
+}
+
+// trim takes from an object what the manager's cache does not hold.
+func (v view) trim(object runtime.Object) {
+	if v != cached {
+		return
+	}
+	switch o := object.(type) {
+	case *v1alpha1.DeviceCertificate:
+		leanCertificate(o)
+	case *metav1.PartialObjectMetadata:
+		if kindOf(o) == "Secret" {
+			leanSecret(o)
+		}
+	}
 }
 
 // apply is a rehearsal or a store. What is stored is looked at by whoever watches: it must be whole at every version.
@@ -254,7 +274,7 @@ func listByIndex(ctx context.Context, c client.WithWatch, list client.ObjectList
 	asked.FieldSelector = nil
 	err := c.List(ctx, list, asked)
 	certificates.Items = slices.DeleteFunc(certificates.Items, func(o v1alpha1.DeviceCertificate) bool {
-		return !slices.Contains(append(referencedSecrets(&o.Spec), tlssecret.SecretName(&o)), name)
+		return o.Name == name || !slices.Contains(secretsOf(&o), name)
 	})
 	return err
 }

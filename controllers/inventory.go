@@ -45,24 +45,21 @@ func newKin() *kin {
 // can be lost, a Secret says what it holds.
 func (q *resolution) kin(ctx context.Context) (*kin, error) {
 	k := newKin()
-	fleet, err := q.r.fleet(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for i := range fleet {
-		c := &fleet[i]
+	err := q.r.eachCertificate(ctx, func(c *v1alpha1.DeviceCertificate) error {
 		if c.UID == q.cert.UID {
 			k.addStatus(&c.Status)
-			continue
+			return nil
 		}
 		k.addOther(&c.Status)
 		other := c.Status.Attempt
 		k.attempting = k.attempting || other != nil && other.Host == q.attempt.Host && other.ProfileID == q.attempt.ProfileID && strings.EqualFold(other.CommonName, q.attempt.CommonName)
 		if asksFor(c, q.attempt.CommonName) {
-			if err := q.r.addSecretsOf(ctx, k, c); err != nil {
-				return nil, err
-			}
+			return q.r.addSecretsOf(ctx, k, c)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	own, err := q.r.readSecret(ctx, q.scope, q.attempt.SecretName)
 	if err != nil {
@@ -72,21 +69,43 @@ func (q *resolution) kin(ctx context.Context) (*kin, error) {
 	return k, q.r.addWatchedSecrets(ctx, k)
 }
 
-// fleet lists, live, every DeviceCertificate of the namespaces that are served.
-func (r *DeviceCertificateReconciler) fleet(ctx context.Context) ([]v1alpha1.DeviceCertificate, error) {
-	var all []v1alpha1.DeviceCertificate
+// pageSize bounds how many objects of a live list are in memory at a time: a fleet in one answer would take more than the fleet's cache.
+const pageSize = 500
+
+// eachCertificate lists, live, every DeviceCertificate of the namespaces that are served, as far as the cache would hold it.
+func (r *DeviceCertificateReconciler) eachCertificate(ctx context.Context, visit func(*v1alpha1.DeviceCertificate) error) error {
 	namespaces := r.Namespaces
 	if len(namespaces) == 0 {
 		namespaces = []string{metav1.NamespaceAll}
 	}
 	for _, namespace := range namespaces {
-		list := &v1alpha1.DeviceCertificateList{}
-		if err := r.Reader.List(ctx, list, client.InNamespace(namespace)); err != nil {
-			return nil, fmt.Errorf("list the certificates: %w", err)
+		for next := ""; ; {
+			page := &v1alpha1.DeviceCertificateList{}
+			if err := r.Reader.List(ctx, page, client.InNamespace(namespace), client.Limit(pageSize), client.Continue(next)); err != nil {
+				return fmt.Errorf("list the certificates: %w", err)
+			}
+			for i := range page.Items {
+				leanCertificate(&page.Items[i])
+				if err := visit(&page.Items[i]); err != nil {
+					return err
+				}
+			}
+			if next = page.Continue; next == "" {
+				break
+			}
 		}
-		all = append(all, list.Items...)
 	}
-	return all, nil
+	return nil
+}
+
+// fleet is every DeviceCertificate of the namespaces that are served, read live.
+func (r *DeviceCertificateReconciler) fleet(ctx context.Context) ([]v1alpha1.DeviceCertificate, error) {
+	var all []v1alpha1.DeviceCertificate
+	err := r.eachCertificate(ctx, func(c *v1alpha1.DeviceCertificate) error {
+		all = append(all, *c)
+		return nil
+	})
+	return all, err
 }
 
 // addSecretsOf adds what the Secret of another object holds, and the one it used before.

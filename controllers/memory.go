@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+	"github.com/devicecert/devicecert-operator/internal/lean"
 	"github.com/devicecert/devicecert-operator/internal/plan"
 	"github.com/devicecert/devicecert-operator/internal/renewal"
 )
@@ -36,16 +38,28 @@ type facts struct {
 	managers []string
 }
 
+// pack lets facts share their strings with the object in the cache, which says most of the same.
+func (f *facts) pack() {
+	for _, text := range []*string{
+		&f.uid, &f.resourceVersion, &f.fingerprint, &f.subject, &f.keyType, &f.requestID, &f.issuer, &f.host, &f.profileID,
+		&f.Name, &f.Serial, &f.CertificateID, &f.AttemptID, &f.IssuanceHash, &f.RequestHash, &f.HandledRenewRequest,
+	} {
+		*text = lean.String(*text)
+	}
+	f.dnsNames = slices.Clone(f.dnsNames)
+	for i := range f.dnsNames {
+		f.dnsNames[i] = lean.String(f.dnsNames[i])
+	}
+}
+
 // recollection is what this process remembers of one object. It saves reads and decides nothing on its own: every purchase is fenced by
-// resource versions.
+// resource versions. There is one for every object of a fleet, so it holds no more than it must.
 type recollection struct {
 	facts      facts
 	generation int64
 	readAt     time.Time
 	// issued is the fingerprint of status.issued at that time.
 	issued string
-	// distrusted: a write was refused because something is newer than what was read.
-	distrusted bool
 	// attemptID was first seen open at attemptSeen, by this process's monotonic clock.
 	attemptID   string
 	attemptSeen time.Time
@@ -61,8 +75,10 @@ type recollection struct {
 	written   string
 	writtenAt time.Time
 	// stumbles counts steps in a row that failed before or after the vendor was asked; notBefore is when the next one may start.
-	stumbles  int32
 	notBefore time.Time
+	stumbles  int32
+	// distrusted: a write was refused because something is newer than what was read.
+	distrusted bool
 }
 
 // memory holds recollections by the UID of their DeviceCertificate.
@@ -102,8 +118,9 @@ func (m *memory) change(uid types.UID, edit func(*recollection)) {
 }
 
 func (m *memory) remember(c *v1alpha1.DeviceCertificate, f facts, now time.Time) {
+	f.pack()
 	m.change(c.UID, func(r *recollection) {
-		r.facts, r.generation, r.readAt, r.issued, r.distrusted = f, c.Generation, now, issuedFingerprint(c), false
+		r.facts, r.generation, r.readAt, r.issued, r.distrusted = f, c.Generation, now, lean.String(issuedFingerprint(c)), false
 	})
 }
 

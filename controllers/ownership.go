@@ -13,7 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/certs"
@@ -28,7 +28,7 @@ func (r *DeviceCertificateReconciler) yieldToElder(ctx context.Context, s *scope
 	if s.secret.State != plan.SecretAbsent && s.secret.State != plan.SecretAdoptable {
 		return
 	}
-	for _, other := range r.find(ctx, s.cert.Namespace, client.MatchingFields{indexSecrets: s.layout.Name}) {
+	for _, other := range r.sharing(ctx, types.NamespacedName{Namespace: s.cert.Namespace, Name: s.layout.Name}) {
 		if tlssecret.SecretName(&other) == s.layout.Name && other.DeletionTimestamp == nil && elder(&other, s.cert) {
 			s.secret.State, s.secret.Owner = plan.SecretForeign, "DeviceCertificate "+other.Name+", which is older and names it in its spec,"
 			return

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
@@ -52,7 +53,8 @@ func labelsChanged() builder.Predicates {
 	})
 }
 
-// Indexes of the cache: by the issuer an object names, and by every Secret it keeps its pair in or takes a password or key from.
+// Indexes of the cache: by the issuer an object names, and by every Secret it keeps its pair in or takes a password or key from, but for
+// one of the object's own name: most have no other, which is found without an index. See sharing.
 const (
 	indexIssuer  = "issuer"
 	indexSecrets = "secrets"
@@ -74,7 +76,7 @@ func setupIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 		if !ok {
 			return nil
 		}
-		return append(referencedSecrets(&c.Spec), tlssecret.SecretName(c))
+		return slices.DeleteFunc(secretsOf(c), func(name string) bool { return name == c.Name })
 	})
 	if err != nil {
 		return fmt.Errorf("index certificates by Secret: %w", err)
@@ -83,6 +85,11 @@ func setupIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 }
 
 func issuerKey(kind v1alpha1.IssuerKind, name string) string { return string(kind) + "/" + name }
+
+// secretsOf are the Secrets that an object has to do with.
+func secretsOf(c *v1alpha1.DeviceCertificate) []string {
+	return append(referencedSecrets(&c.Spec), tlssecret.SecretName(c))
+}
 
 // referencedSecrets are the Secrets the spec takes passwords and keys from.
 func referencedSecrets(spec *v1alpha1.DeviceCertificateSpec) []string {
@@ -121,13 +128,23 @@ func (r *DeviceCertificateReconciler) certificatesOfNamespace(ctx context.Contex
 // certificatesOfSecret finds the objects that keep their pair in a Secret or take something from it. The Secret's own annotation is not
 // asked: an edit may have removed it.
 func (r *DeviceCertificateReconciler) certificatesOfSecret(ctx context.Context, secret client.Object) []reconcile.Request {
-	found := r.find(ctx, secret.GetNamespace(), client.MatchingFields{indexSecrets: secret.GetName()})
+	found := r.sharing(ctx, client.ObjectKeyFromObject(secret))
 	for i := range found {
 		if tlssecret.SecretName(&found[i]) != secret.GetName() {
 			r.memory.change(found[i].UID, func(m *recollection) { m.distrusted, m.repairs = true, 0 }) // what was read from it may be of yesterday
 		}
 	}
 	return requestsOf(found)
+}
+
+// sharing finds the objects that have to do with a Secret, read only.
+func (r *DeviceCertificateReconciler) sharing(ctx context.Context, secret types.NamespacedName) []v1alpha1.DeviceCertificate {
+	found := r.find(ctx, secret.Namespace, client.MatchingFields{indexSecrets: secret.Name})
+	var namesake v1alpha1.DeviceCertificate
+	if err := r.Client.Get(ctx, secret, &namesake, client.UnsafeDisableDeepCopy); err == nil && slices.Contains(secretsOf(&namesake), secret.Name) {
+		found = append(found, namesake)
+	}
+	return found
 }
 
 // find lists objects from the cache, read only. An empty namespace means all.

@@ -8,19 +8,17 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -138,26 +136,23 @@ func cachesSynced(caches cache.Cache) healthz.Checker {
 
 // cacheOptions keep Secrets out of the cache but for the metadata of those that are labelled for it.
 func cacheOptions(o options) cache.Options {
-	watched := labels.SelectorFromSet(labels.Set{v1alpha1.LabelWatch: "true"})
-	options := cache.Options{
-		ReaderFailOnMissingInformer: true,
-		ByObject:                    map[client.Object]cache.ByObject{&corev1.Secret{}: {Label: watched}},
-		DefaultTransform:            cache.TransformStripManagedFields(),
-	}
+	var namespaces, secrets map[string]cache.Config
 	if len(o.namespaces) > 0 {
-		options.DefaultNamespaces = make(map[string]cache.Config)
+		namespaces = make(map[string]cache.Config)
 		for _, namespace := range o.namespaces {
-			options.DefaultNamespaces[namespace] = cache.Config{}
+			namespaces[namespace] = cache.Config{}
 		}
 		if o.clusterResourceNamespace != "" {
-			secrets := map[string]cache.Config{o.clusterResourceNamespace: {}}
-			for _, namespace := range o.namespaces {
-				secrets[namespace] = cache.Config{}
-			}
-			options.ByObject = map[client.Object]cache.ByObject{&corev1.Secret{}: {Label: watched, Namespaces: secrets}}
+			secrets = maps.Clone(namespaces)
+			secrets[o.clusterResourceNamespace] = cache.Config{}
 		}
 	}
-	return options
+	return cache.Options{
+		ReaderFailOnMissingInformer: true,
+		DefaultNamespaces:           namespaces,
+		ByObject:                    controllers.Cached(secrets),
+		DefaultTransform:            cache.TransformStripManagedFields(),
+	}
 }
 
 // setup registers the controllers. The registry of accounts and the controllers need each other: it wakes certificates and asks for
@@ -167,8 +162,10 @@ func setup(ctx context.Context, mgr ctrl.Manager, o options, flights *controller
 	if err != nil {
 		return err
 	}
+	const name = "devicecert-operator"
+	recorder := &controllers.Recorder{EventRecorder: mgr.GetEventRecorder(name), Client: mgr.GetClient(), Clock: clock.RealClock{}, Name: name}
 	certificates := &controllers.DeviceCertificateReconciler{
-		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Flights: flights, Recorder: mgr.GetEventRecorder("devicecert-operator"),
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Flights: flights, Recorder: recorder,
 		Telemetry: counters, Clock: clock.RealClock{}, Issuers: o.issuers, WatchSecrets: o.watchSecrets, Namespaces: o.namespaces,
 	}
 	issuers := &controllers.IssuerReconciler{

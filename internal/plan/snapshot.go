@@ -40,7 +40,7 @@ type Snapshot struct {
 }
 
 // SecretState says whose a Secret is.
-type SecretState int
+type SecretState int8
 
 // The states of a Secret.
 const (
@@ -57,7 +57,12 @@ const (
 // Secret is what was found in a Secret.
 type Secret struct {
 	State SecretState
-	Name  string
+	// InSync: labels, annotations and every key are what the spec asks to be rendered.
+	InSync bool
+	// Unproven: nothing shows that the certificate is ours to renew, neither the private key beside it nor what was received from the
+	// vendor.
+	Unproven bool
+	Name     string
 	// Owner says in words whose a foreign Secret is.
 	Owner string
 	// Refused says why the Secret could not be written although it is ours, such as being immutable; empty when nothing is known.
@@ -67,8 +72,6 @@ type Secret struct {
 	ContestedUntil time.Time
 	// Broken says why key and certificate cannot be used; empty when they are whole and match.
 	Broken string
-	// InSync: labels, annotations and every key are what the spec asks to be rendered.
-	InSync bool
 
 	NotBefore, NotAfter, IssuedAt time.Time
 	Serial, CertificateID         string
@@ -76,9 +79,6 @@ type Secret struct {
 	// RequestHash is the hash of the request as the spec spelt it; empty where that was by ids.
 	RequestHash         string
 	HandledRenewRequest string
-	// Unproven: nothing shows that the certificate is ours to renew, neither the private key beside it nor what was received from the
-	// vendor.
-	Unproven bool
 }
 
 // Lifetime of the certificate in the Secret.

@@ -1,0 +1,72 @@
+// Copyright The devicecert-operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"maps"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+	"github.com/devicecert/devicecert-operator/internal/lean"
+)
+
+// Cached says how objects are cached: of Secrets only those that are labelled for it, in these namespaces or in all that are served, and of
+// everything only what the controllers read. A cache of the whole objects would hold twice as much.
+func Cached(secrets map[string]cache.Config) map[client.Object]cache.ByObject {
+	return map[client.Object]cache.ByObject{
+		&corev1.Secret{}:              {Label: labels.SelectorFromSet(watched), Namespaces: secrets, Transform: transform(leanSecret)},
+		&v1alpha1.DeviceCertificate{}: {Transform: transform(leanCertificate)},
+	}
+}
+
+// transform makes smaller what is of the kind; anything else, such as the word of an object that is gone, passes.
+func transform[T any](smaller func(T)) toolscache.TransformFunc {
+	return func(object any) (any, error) {
+		if o, ok := object.(T); ok {
+			smaller(o)
+		}
+		return object, nil
+	}
+}
+
+// leanCertificate takes from a DeviceCertificate what no controller reads. Patches are made of two objects from the same source, so that
+// what is missing in both stays as it is in the cluster.
+func leanCertificate(c *v1alpha1.DeviceCertificate) {
+	c.ManagedFields, c.OwnerReferences, c.Labels = nil, nil, nil
+	keepAnnotations(c, func(name string) bool { return strings.HasPrefix(name, v1alpha1.SchemeGroupVersion.Group+"/") })
+	lean.Pack(c)
+}
+
+// watched are the labels of every Secret in the cache.
+var watched = map[string]string{v1alpha1.LabelWatch: "true"}
+
+// leanSecret takes from a Secret's metadata what no controller reads. What else its annotations say is read live.
+func leanSecret(secret *metav1.PartialObjectMetadata) {
+	isWatched := secret.Labels[v1alpha1.LabelWatch] == watched[v1alpha1.LabelWatch]
+	secret.ManagedFields, secret.OwnerReferences, secret.Finalizers, secret.Labels = nil, nil, nil, nil
+	keepAnnotations(secret, func(name string) bool {
+		return name == v1alpha1.AnnotationCertificateID || name == v1alpha1.AnnotationFingerprint
+	})
+	lean.Pack(secret)
+	if isWatched {
+		secret.Labels = watched
+	}
+}
+
+// keepAnnotations drops those that are not wanted. Others may hold a whole copy of the object, as kubectl's does.
+func keepAnnotations(object client.Object, wanted func(name string) bool) {
+	annotations := object.GetAnnotations()
+	maps.DeleteFunc(annotations, func(name, _ string) bool { return !wanted(name) })
+	if len(annotations) == 0 {
+		annotations = nil
+	}
+	object.SetAnnotations(annotations)
+}
