@@ -43,7 +43,7 @@ func TestListShowsWhatExpiresFirstAtTheTop(t *testing.T) {
 	w.wants(w.plugin("list", "-A", "--field-selector", "metadata.name=camera-1"), 0, "NAMESPACE", "fleet ", "camera-1")
 	w.wants(w.plugin("list", "-l", "site=south"), 0, "No DeviceCertificates")
 	w.wants(w.plugin("list", "--state", "fine"), 1, "choose from Expired, Failed", "--help")
-	w.wants(w.plugin("list", "-o", "toml"), 1, "toml")
+	w.wants(w.plugin("list", "-o", "toml"), 1, "-o toml is not known here: choose wide, or one of ", "yaml")
 
 	r := w.plugin("list", "-o", "json", "-l", "site=north")
 	list := &v1alpha1.DeviceCertificateList{}

@@ -53,6 +53,9 @@ func (p *printing) addFlags(cmd *cobra.Command) {
 // print writes objects as the flags ask.
 func (p *printing) print(object runtime.Object, out io.Writer) error {
 	printer, err := p.flags.ToPrinter()
+	if genericclioptions.IsNoCompatiblePrinterError(err) {
+		return fmt.Errorf("-o %s is not known here: choose %s, or one of %s", p.format, formatWide, strings.Join(p.flags.AllowedFormats(), ", "))
+	}
 	if err != nil {
 		return err
 	}

@@ -89,7 +89,7 @@ func (o *profileOptions) Run(ctx context.Context) error {
 	}
 	switch {
 	case len(found) == 0:
-		return errors.New("no such profile is published here: let the owner of the issuer list it in spec.publishProfiles")
+		return errors.New("no such profile is published here: let the owner of the issuer list it in spec.publishProfiles; if it is listed, the issuer's condition ProfilesUnpublished says what is in the way")
 	case o.id == "":
 		o.list(found)
 		return nil

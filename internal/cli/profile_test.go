@@ -55,7 +55,7 @@ func TestProfileWritesACertificateToFillIn(t *testing.T) {
 	if err := create(strings.ReplaceAll(r.out, `value: ""`, `value: gateway-17`)); err != nil {
 		t.Errorf("the draft is refused although it was filled in: %v\n%s", err, r.out)
 	}
-	w.wants(w.plugin("profile", profileB), 1, "no such profile is published here")
+	w.wants(w.plugin("profile", profileB), 1, "no such profile is published here", "ProfilesUnpublished")
 	w.publish("other")
 	w.wants(w.plugin("profile", profileA), 1, "choose one by --issuer DeviceIssuer/digicert")
 	w.wants(w.plugin("profile", profileA, "--issuer", "other"), 0, "name: other}")

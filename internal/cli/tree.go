@@ -154,7 +154,7 @@ func (o *statusOptions) remarksNode(c *v1alpha1.DeviceCertificate) node {
 		}
 	}
 	if r := c.Status.Replacements; r != nil && r.Count > 1 {
-		remarks = append(remarks, leaf("%d unscheduled purchases in a row: find out who changes the Secret or the spec", r.Count))
+		remarks = append(remarks, leaf("%d unscheduled purchases in a row: find out who asks for renewals, or changes the Secret or the spec", r.Count))
 	}
 	if len(remarks) == 0 {
 		return node{}
