@@ -27,6 +27,8 @@ const (
 	nodeName = "this-machine"
 	// tick is how often the node looks for pods.
 	tick = 250 * time.Millisecond
+	// crashPause is how long after its start a program that ended by itself is started again.
+	crashPause = 5 * time.Second
 )
 
 // programs are what runs in an image's place, by the image's name without registry and tag.
@@ -145,7 +147,7 @@ func (n *node) tend(ctx context.Context, object *corev1.Pod) error {
 	case p == nil:
 		return n.begin(ctx, object)
 	}
-	if !p.process.alive() && object.Spec.RestartPolicy == corev1.RestartPolicyAlways {
+	if !p.process.alive() && object.Spec.RestartPolicy == corev1.RestartPolicyAlways && time.Since(p.started.Time) > crashPause {
 		if err := n.launch(ctx, object, p); err != nil {
 			return err
 		}
@@ -206,12 +208,16 @@ func (n *node) report(ctx context.Context, object *corev1.Pod, p *pod) error {
 	if status.StartTime == nil {
 		status.StartTime = &p.started
 	}
-	if !alive {
+	switch state := &status.ContainerStatuses[0].State; {
+	case alive:
+	case object.Spec.RestartPolicy == corev1.RestartPolicyAlways:
+		*state = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff", Message: "see " + n.folder.path(object.Name+".log")}}
+	default:
 		status.Phase = corev1.PodFailed
 		if p.process.exit == 0 {
 			status.Phase = corev1.PodSucceeded
 		}
-		status.ContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
+		*state = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
 			ExitCode: int32(p.process.exit), StartedAt: p.started.Rfc3339Copy(), FinishedAt: metav1.Now(),
 		}}
 	}
