@@ -11,6 +11,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"math/big"
 	"net/http"
@@ -270,6 +271,79 @@ func TestAnAcceptedTokenConnectsTheIssuerOnce(t *testing.T) {
 	}
 }
 
+// keyOf16384Bits is a private key in form: making a real one takes minutes.
+func keyOf16384Bits(t *testing.T) string {
+	t.Helper()
+	number := func(bits uint) *big.Int {
+		return new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), bits), big.NewInt(1))
+	}
+	der, err := asn1.Marshal(struct {
+		Version                int
+		N, E, D, P, Q, A, B, C *big.Int
+	}{0, number(16384), big.NewInt(65537), number(16384), number(8192), number(8192), number(8192), number(8192), number(8192)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: der}))
+}
+
+func TestACredentialThatIsDeletedStopsItsIssuerAndNoRequestUnderWay(t *testing.T) {
+	d := newIssuerDesk(t)
+	d.token(token)
+	id := d.issuer()
+	d.reconcile(id)
+	lease := d.acquire(id)
+	d.must(d.client.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: d.namespace, Name: "digicert"}}))
+	d.clock.Step(5 * time.Minute)
+	d.reconcile(id)
+	d.wantCondition(id, metav1.ConditionFalse, v1alpha1.ReasonCredentialMissing, v1alpha1.ConditionStalled)
+	if another, wait := d.tryAcquire(id); another != nil {
+		t.Errorf("a lease without a credential: %+v", wait)
+	}
+	_, err := lease.Client().Enroll(t.Context(), trustmanager.KeyRequest{
+		ProfileID: profileLong, PrivateKeyFormat: "pem", CertificateAttributes: []trustmanager.Attribute{{ID: attributeCommonName, Value: "gateway.example"}},
+	})
+	lease.Done(account.Outcome{Err: err, Issued: err == nil})
+	if err != nil || len(d.vendor.Ledger()) != 1 {
+		t.Errorf("the request that was under way bought %d certificates: %v", len(d.vendor.Ledger()), err)
+	}
+	d.token(token) // a Secret made anew
+	d.reconcile(id)
+	d.wantCondition(id, metav1.ConditionTrue, v1alpha1.ReasonConnected, "")
+}
+
+func TestAnUnlabelledCredentialIsReadAgainAtOnceWhenTheOldOneIsRefused(t *testing.T) {
+	d := newIssuerDesk(t)
+	d.token(token)
+	id := d.issuer()
+	d.reconcile(id)
+	before := d.status(id).CredentialVersion
+	d.token(searchlessToken) // rotated, and nobody is told
+	_, err := d.vendor.AddFault(simulator.Fault{
+		Match: simulator.Match{Operation: simulator.OperationEnroll}, Action: simulator.ActionRespond, Response: simulator.Response{Status: 401},
+	})
+	d.must(err)
+	enroll := func() error {
+		lease := d.acquire(id)
+		_, err := lease.Client().Enroll(t.Context(), trustmanager.KeyRequest{
+			ProfileID: profileLong, PrivateKeyFormat: "pem", CertificateAttributes: []trustmanager.Attribute{{ID: attributeCommonName, Value: "gateway.example"}},
+		})
+		lease.Done(account.Outcome{Err: err, Issued: err == nil})
+		return err
+	}
+	if err := enroll(); err == nil {
+		t.Fatal("the old token was not refused")
+	}
+	d.reconcile(id) // the account asks for it; no time has passed
+	d.wantCondition(id, metav1.ConditionTrue, v1alpha1.ReasonConnected, "")
+	if d.status(id).CredentialVersion == before {
+		t.Error("the credential was not read again")
+	}
+	if err := enroll(); err != nil {
+		t.Errorf("with the new token: %v", err)
+	}
+}
+
 func TestABrokenCredentialIsExplainedAndSentNowhere(t *testing.T) {
 	certificate, key := selfSigned(t, time.Now().Add(time.Hour))
 	expired, expiredKey := selfSigned(t, time.Now().Add(-time.Hour))
@@ -280,6 +354,7 @@ func TestABrokenCredentialIsExplainedAndSentNowhere(t *testing.T) {
 	mutual := func(s *v1alpha1.IssuerSpec) {
 		s.Auth = v1alpha1.IssuerAuth{ClientCertificate: &v1alpha1.ClientCertificateAuth{SecretRef: v1alpha1.SecretReference{Name: "digicert"}, URL: s.URL}}
 	}
+	ofItsOwnOutput := func(s *v1alpha1.IssuerSpec) { s.Auth.APIToken.SecretRef.Key = corev1.TLSPrivateKeyKey }
 	for name, tc := range map[string]struct {
 		kind   corev1.SecretType
 		data   map[string]string // nil: no Secret
@@ -303,7 +378,8 @@ func TestABrokenCredentialIsExplainedAndSentNowhere(t *testing.T) {
 		"no private key":           {data: map[string]string{corev1.TLSCertKey: certificate}, edit: mutual, reason: v1alpha1.ReasonCredentialMissing, says: "tls.key"},
 		"encrypted key":            {data: pair(certificate, "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n"), edit: mutual, reason: v1alpha1.ReasonInvalidSpec, says: "passphrase"},
 		"garbage pair":             {data: pair("x", "y"), edit: mutual, reason: v1alpha1.ReasonInvalidSpec, says: "PEM"},
-		"a key of 16384 bits":      {data: pair(certificate, key+strings.Repeat(" ", 13<<10)), edit: mutual, reason: v1alpha1.ReasonInvalidSpec, says: "bytes"},
+		"a key of 16384 bits":      {data: pair(certificate, keyOf16384Bits(t)), edit: mutual, reason: v1alpha1.ReasonInvalidSpec, says: "bytes"},
+		"a device's private key":   {kind: corev1.SecretTypeTLS, data: pair(certificate, key), edit: ofItsOwnOutput, reason: v1alpha1.ReasonInvalidSpec, says: "line breaks"},
 		"twenty thousand blocks":   {data: pair(strings.Repeat("-----BEGIN X-----\n-----END X-----\n", 20_000), key), edit: mutual, reason: v1alpha1.ReasonInvalidSpec, says: "bytes"},
 		"CA bundle missing": {data: map[string]string{"token": token}, reason: v1alpha1.ReasonCredentialMissing, says: "ConfigMap", edit: func(s *v1alpha1.IssuerSpec) {
 			s.CABundle, s.CABundleRef = "", &v1alpha1.ObjectKeyReference{Kind: v1alpha1.ObjectKindConfigMap, Name: "none", Key: "ca.crt"}

@@ -5,6 +5,7 @@ package controllers
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -77,6 +79,15 @@ func TestALabelledCredentialTakesEffectWithinSeconds(t *testing.T) {
 		}))
 	}
 	g.Eventually(reason, 20*time.Second).Should(Equal([]string{v1alpha1.ReasonConnected, v1alpha1.ReasonConnected}))
+	// Somebody rewrites the Secret without end: what it holds is what counts.
+	probes := d.requests()
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: d.namespace, Name: "digicert"}}
+	for n := range 100 {
+		d.must(d.client.Patch(t.Context(), secret, client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"annotations":{"touched":"%d"}}}`, n))))
+	}
+	d.must(d.client.Patch(t.Context(), secret, client.RawPatch(types.MergePatchType, []byte(`{"data":null}`))))
+	g.Eventually(reason, 20*time.Second).Should(HaveExactElements(v1alpha1.ReasonCredentialMissing, v1alpha1.ReasonConnected), "only this issuer is affected")
+	g.Expect(d.requests()).To(BeNumerically("<=", probes+2), "the vendor is not asked for each touch")
 }
 
 func TestAnIssuerIsReconciledWhenItsAccountAsks(t *testing.T) {

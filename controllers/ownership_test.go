@@ -4,11 +4,17 @@
 package controllers
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/simulator"
@@ -177,6 +183,54 @@ func TestDeletionLeavesASecretThatIsNotItsOwn(t *testing.T) {
 	w.delete("gateway")
 	g.Expect(w.exists("gateway")).To(BeFalse())
 	g.Expect(w.secret("gateway").Data).To(HaveKey("password"))
+}
+
+func TestTheDeletionPolicyOfTheLastMomentCounts(t *testing.T) {
+	g := NewWithT(t)
+	w := newWorld(t)
+	w.certificate("gateway", func(c *v1alpha1.DeviceCertificate) { c.Spec.Secret.DeletionPolicy = v1alpha1.DeletionDelete })
+	w.settle()
+	c := w.get("gateway")
+	c.Spec.Secret.DeletionPolicy = v1alpha1.DeletionRetain
+	w.must(w.client.Update(w.ctx, c)) // nobody is told of it
+	w.delete("gateway")
+	g.Expect(w.exists("gateway")).To(BeFalse())
+	g.Expect(w.hasSecret("gateway")).To(BeTrue())
+}
+
+func TestFinalizersOfOthersAreLeftToThem(t *testing.T) {
+	g := NewWithT(t)
+	w := newWorld(t)
+	var theirs []string
+	for n := range 1000 {
+		theirs = append(theirs, fmt.Sprint("devicecert.io/not-ours-", n))
+	}
+	w.certificate("gateway", func(c *v1alpha1.DeviceCertificate) { c.Finalizers = slices.Clone(theirs) })
+	w.settle()
+	g.Expect(w.shows("gateway", v1alpha1.ConditionReady)).To(Equal("True Stored"))
+	w.delete("gateway")
+	g.Expect(w.get("gateway").Finalizers).To(Equal(theirs), "only the operator's own is taken off")
+	c := w.get("gateway")
+	c.Finalizers = nil
+	w.must(w.client.Update(w.ctx, c))
+	g.Expect(w.exists("gateway")).To(BeFalse())
+}
+
+func TestNoRoomInTheAnnotationsAndForeignOwnersOfTheStatusHinderNothing(t *testing.T) {
+	g := NewWithT(t)
+	w := newWorld(t)
+	w.certificate("gateway", func(c *v1alpha1.DeviceCertificate) {
+		c.Annotations = map[string]string{"example.com/filler": strings.Repeat("x", 256<<10-len("example.com/filler"))} // what the API server admits
+	})
+	claim := fmt.Appendf(nil, `{"apiVersion":%q,"kind":"DeviceCertificate","metadata":{"name":"gateway","namespace":%q},
+		"status":{"serialNumber":"FF","conditions":[{"type":"Ready","status":"False","reason":"Theirs","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}`,
+		v1alpha1.SchemeGroupVersion.String(), w.namespace)
+	foreign := &v1alpha1.DeviceCertificate{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "gateway"}}
+	w.must(w.client.Status().Patch(w.ctx, foreign, client.RawPatch(types.ApplyPatchType, claim), client.FieldOwner("foreign"), client.ForceOwnership))
+	w.settle()
+	g.Expect(w.shows("gateway", v1alpha1.ConditionReady)).To(Equal("True Stored"))
+	g.Expect(w.get("gateway").Status.SerialNumber).To(Equal(w.vendor.Ledger()[0].SerialNumber))
+	g.Expect(w.issued()).To(Equal(1))
 }
 
 func TestACertificateThatNeverBoughtAnythingHasNoFinalizer(t *testing.T) {

@@ -311,6 +311,8 @@ func TestAClusterIssuerSellsOnlyWhatItGrants(t *testing.T) {
 	w.untilRenewal("gateway")
 	g.Expect(w.posts()).To(Equal(1), "grants are checked at each renewal")
 	g.Expect(w.shows("gateway", v1alpha1.ConditionRenewalFailing)).To(Equal("True NotGranted"))
+	g.Expect(w.stored("gateway").Broken).NotTo(HaveOccurred(), "the Secret is left alone")
+	g.Expect(w.shows("gateway", v1alpha1.ConditionReady)).To(Equal("True Stored"))
 }
 
 // grant replaces the grants of the cluster's issuer.

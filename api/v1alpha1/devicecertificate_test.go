@@ -213,6 +213,8 @@ func TestABadDeviceCertificateIsRefusedWithTheFixInTheMessage(t *testing.T) {
 		"0 percent":                       {`spec: {renewal: {renewBeforePercentage: 0}}`, "greater than or equal to 1"},
 		"91 percent":                      {`spec: {renewal: {renewBeforePercentage: 91}}`, "less than or equal to 90"},
 		"100 percent":                     {`spec: {renewal: {renewBeforePercentage: 100}}`, "less than or equal to 90"},
+		"101 percent":                     {`spec: {renewal: {renewBeforePercentage: 101}}`, "less than or equal to 90"},
+		"the least int64 of percent":      {`spec: {renewal: {renewBeforePercentage: -9223372036854775808}}`, "spec.renewal.renewBeforePercentage"},
 		"half a percent":                  {`spec: {renewal: {renewBeforePercentage: 33.5}}`, "must be of type integer"},
 		"more percent than an int64":      {`spec: {renewal: {renewBeforePercentage: 9223372036854775808}}`, "spec.renewal.renewBeforePercentage"},
 		"another renewal policy":          {`spec: {renewal: {policy: Never}}`, `supported values: "Automatic", "Disabled"`},
@@ -353,6 +355,16 @@ func TestAnUnknownFieldIsRefusedUnderStrictValidation(t *testing.T) {
 				t.Errorf("want an unknown field refused, got: %v", err)
 			}
 		})
+	}
+	for kind, manifest := range issuerKinds {
+		for _, patch := range []string{`spec: {insecureSkipVerify: true}`, `spec: {tls: {insecureSkipVerify: true}}`, `spec: {auth: {apiToken: {secretRef: {namespace: other}}}}`} {
+			t.Run(kind+" "+patch, func(t *testing.T) {
+				err := api.Create(t.Context(), object(t, manifest, patch), client.FieldValidation(metav1.FieldValidationStrict))
+				if err == nil || !strings.Contains(err.Error(), "unknown field") {
+					t.Errorf("want an unknown field refused, got: %v", err)
+				}
+			})
+		}
 	}
 }
 

@@ -12,9 +12,11 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
+	"path"
 	"regexp"
 	"strconv"
 	"strings"
@@ -31,45 +33,58 @@ type surface struct {
 }
 
 // surfaces are those of docs/threat-model.md.
-func surfaces(fuzztime, flood string) []surface {
+func surfaces(fuzztime, flood string) ([]surface, error) {
 	test := func(name, run string, args ...string) surface {
 		return surface{name: name, command: append([]string{"go", "test", "-json", "-count=1", "-timeout=30m", "-run=" + run}, args...)}
 	}
 	all := []surface{
 		test("specs and statuses, on the API server", "^Test", "./api/..."),
 		test("rights, policies, pod security, network", "^TestAnInstallation", "./test/manifests"),
-		test("the list of hostile inputs", "^TestTheList", "./test/hostile"),
+		test("the list of hostile inputs, limits of fuzzing", "^Test", "./test/hostile"),
 		test("URLs and addresses", "Host|Dial|Check", "./internal/account"),
 		test("credentials of issuers", "Credential|Token|Passcode|Bundle|Proxy|Clock|Cluster", "./controllers"),
+		test("what grants allow", "Grant|Denied", "./internal/plan", "./controllers"),
 		test("the vendor's HTTP", "^Test", "./internal/trustmanager"),
 		test("the vendor's payloads", "^Test", "./internal/decode", "./internal/certs", "./internal/keystore", "./internal/tlssecret"),
 		test("unusable answers, forged objects, fights", "Unusable|Forged|Somebody|Deleted|Toggled|Adopted|Consent|Hostile", "./controllers"),
 		test("a tenant against another", "^TestATenant", "./test/e2e"),
 		test("a flood of "+flood+" objects and 14 bombs", "^TestOneTenants", "./test/e2e", "-args", "-flood="+flood),
 		test("secrets in logs, dumps, metrics, audit, etcd", "^TestNoSecret|^TestTheHunter", "./test/e2e"),
-		test("metrics without a right", "^TestMetricsAreShown", "./test/e2e"),
+		test("metrics without a right", "^TestMetricsAreShown|^Test.*Scrape|^TestAnAPIServer|^TestStrangers", "./test/e2e", "./internal/scrape"),
 		test("narrow roles", "^TestAManagerOfOneNamespace", "./test/e2e"),
 		test("FIPS 140-only", "FIPS", "./internal/keystore", "./internal/decode", "./test/e2e"),
 		{name: "FIPS 140 build, on", command: []string{"hack/fips.sh"}},
+		{name: "what the manager is made of (SBOM)", command: []string{"make", "sbom"}},
 		{name: "two builds, one hash", command: []string{"hack/reproducible.sh"}},
 		{name: "known vulnerabilities", command: []string{"make", "vulncheck"}},
 		{name: "gosec and the other linters", command: []string{"make", "lint"}},
 	}
-	for _, target := range fuzzTargets {
-		name, folder, _ := strings.Cut(target, " ")
-		all = append(all, surface{name: "fuzz: " + name, fuzz: true, command: []string{"go", "test", "-run=^$", "-fuzz=^" + name + "$", "-fuzztime=" + fuzztime, folder}})
+	targets, err := fuzzTargets(os.DirFS("."))
+	for _, t := range targets {
+		all = append(all, surface{name: "fuzz: " + t.name, fuzz: true, command: []string{"go", "test", "-run=^$", "-fuzz=^" + t.name + "$", "-fuzztime=" + fuzztime, t.folder}})
 	}
-	return all
+	return all, err
 }
 
-// fuzzTargets are those that stand at a boundary of trust.
-var fuzzTargets = []string{
-	"FuzzCheck ./internal/account", "FuzzDialControl ./internal/account", "FuzzParseBaseURL ./internal/trustmanager",
-	"FuzzParseIssued ./internal/trustmanager", "FuzzParsePage ./internal/trustmanager", "FuzzParseErrorBody ./internal/trustmanager",
-	"FuzzParseRetryAfter ./internal/trustmanager", "FuzzClean ./internal/trustmanager", "FuzzDecode ./internal/decode", "FuzzPKCS12 ./internal/decode",
-	"FuzzCMS ./internal/decode", "FuzzZIP ./internal/decode", "FuzzParsedPEMIsEncodedBackToTheSame ./internal/certs",
-	"FuzzParsePrivateKeyNeverPanics ./internal/certs", "FuzzRead ./internal/tlssecret", "FuzzTime ./internal/renewal", "FuzzParse ./internal/profile",
-	"FuzzReconcileAgainstHostileInput ./controllers",
+// target is a fuzz target and the folder it is in, as go test takes it.
+type target struct{ name, folder string }
+
+var fuzzed = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)
+
+// fuzzTargets finds all there are, so that none is forgotten.
+func fuzzTargets(root fs.FS) ([]target, error) {
+	var found []target
+	err := fs.WalkDir(root, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !strings.HasSuffix(name, "_test.go") {
+			return err
+		}
+		text, err := fs.ReadFile(root, name)
+		for _, match := range fuzzed.FindAllSubmatch(text, -1) {
+			found = append(found, target{name: string(match[1]), folder: "./" + path.Dir(name)})
+		}
+		return err
+	})
+	return found, err
 }
 
 func main() {
@@ -84,7 +99,12 @@ func main() {
 		fmt.Fprintln(os.Stderr, "security:", err)
 		os.Exit(2)
 	}
-	if failures := try(ctx, surfaces(*fuzztime, *flood), wanted); failures > 0 {
+	all, err := surfaces(*fuzztime, *flood)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "security:", err)
+		os.Exit(2)
+	}
+	if failures := try(ctx, all, wanted); failures > 0 {
 		fmt.Fprintf(os.Stderr, "security: %d failures\n", failures)
 		os.Exit(1)
 	}

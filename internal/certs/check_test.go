@@ -4,6 +4,12 @@
 package certs
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -240,6 +246,11 @@ func TestVerifyChain(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	for name, b := range hostileChains(t) {
+		if err := VerifyChain(b); (err == nil) != strings.HasPrefix(name, "accepted") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	for name, b := range map[string]Bundle{
 		"nothing":        {},
 		"a gap":          {Leaf: cert(t, "p_256"), Roots: pool(t, "root")},
@@ -252,4 +263,52 @@ func TestVerifyChain(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
+}
+
+// hostileChains are chains of two that are odd in one way each. What only a path for names or a purpose would mind is accepted: none is built.
+func hostileChains(t *testing.T) map[string]Bundle {
+	t.Helper()
+	signer, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := func(name string, ca bool, parent *x509.Certificate, edit func(*x509.Certificate)) *x509.Certificate {
+		template := &x509.Certificate{
+			SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: testNow, NotAfter: testNow.Add(time.Hour), IsCA: ca, BasicConstraintsValid: true,
+		}
+		if ca {
+			template.KeyUsage = x509.KeyUsageCertSign
+		}
+		edit(template)
+		if parent == nil {
+			parent = template
+		}
+		der, err := x509.CreateCertificate(rand.Reader, template, parent, signer.Public(), signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed, err := ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return parsed
+	}
+	unknown := pkix.Extension{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 99999, 1}, Critical: true, Value: []byte{5, 0}}
+	chains := map[string]Bundle{}
+	for name, edit := range map[string]struct{ leaf, ca func(*x509.Certificate) }{
+		"accepted: a critical unknown extension": {leaf: func(c *x509.Certificate) { c.ExtraExtensions = []pkix.Extension{unknown} }},
+		"accepted: names its CA excludes":        {leaf: func(c *x509.Certificate) { c.DNSNames = []string{"a.example"} }, ca: func(c *x509.Certificate) { c.ExcludedDNSDomains = []string{"example"} }},
+		"a SHA-1 signature":                      {leaf: func(c *x509.Certificate) { c.SignatureAlgorithm = x509.SHA1WithRSA }},
+	} {
+		nothing := func(*x509.Certificate) {}
+		if edit.leaf == nil {
+			edit.leaf = nothing
+		}
+		if edit.ca == nil {
+			edit.ca = nothing
+		}
+		ca := signed("ca", true, nil, edit.ca)
+		chains[name] = Bundle{Leaf: signed("leaf", false, ca, edit.leaf), Roots: []*x509.Certificate{ca}}
+	}
+	return chains
 }

@@ -29,9 +29,9 @@ const (
 	maxMaxBodyBytes = 64 << 20
 
 	// maxIssuedBytes bounds the answer to a request that changes something: a chain of ten
-	// certificates, and again the same beside the key, each several times the usual size. Reading
-	// and decoding costs eight times as much memory, and many answers may come at once.
-	maxIssuedBytes = 512 << 10
+	// certificates with RSA 8192, and again the same beside the key in base64, is below 128 KiB.
+	// Reading and decoding costs eight times as much memory, and many answers may come at once.
+	maxIssuedBytes = 256 << 10
 
 	defaultUserAgent = "devicecert-operator"
 )

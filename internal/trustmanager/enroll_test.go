@@ -103,6 +103,16 @@ func TestRenewNamesThePredecessorInThePath(t *testing.T) {
 	}
 }
 
+func TestOfDuplicateKeysTheLastCounts(t *testing.T) {
+	issued, err := newVendor(t, answeringJSON(200, `{"pem":"first","certificate_id":"a","pem":"last","CERTIFICATE_ID":"b"}`)).client(t).Enroll(t.Context(), testKeyRequest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if issued.PEM != "last" || issued.CertificateID != "b" {
+		t.Errorf("got pem %q, id %q", issued.PEM, issued.CertificateID)
+	}
+}
+
 func TestInvalidRequestsAreNotSent(t *testing.T) {
 	v := newVendor(t, answeringJSON(200, issuedAnswer))
 	client := v.client(t)

@@ -52,7 +52,7 @@ func TestShapeTellsTheFormAndNotTheContents(t *testing.T) {
 }
 
 func FuzzParseIssued(f *testing.F) {
-	for _, seed := range []string{issuedAnswer, `{}`, `null`, `{"pem":1}`, `{"status":"PENDING"}`, issuedAnswer + "x", `{"errors":[{}]}`} {
+	for _, seed := range []string{issuedAnswer, `{}`, `null`, `{"pem":1}`, `{"status":"PENDING"}`, issuedAnswer + "x", `{"errors":[{}]}`, `{"pem":"a","pem":"b"}`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {

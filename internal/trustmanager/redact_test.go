@@ -20,6 +20,20 @@ import (
 
 const testKeyPEM = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg\n-----END PRIVATE KEY-----"
 
+func TestASecretThatIsAWordOrAPatternIsRedactedLiterally(t *testing.T) {
+	for passcode, want := range map[string]string{
+		"error": "a [redacted] in profile .* and [redacted]s",
+		".*":    "a error in profile [redacted] and errors",
+	} {
+		v := newVendor(t, answeringJSON(400, errorsBody("x", "a error in profile .* and errors")))
+		client := v.client(t, func(cfg *Config) { cfg.Credential = Credential{Passcode: passcode} })
+		_, err := client.Enroll(t.Context(), testKeyRequest())
+		if got := mustFail(t, err).Message; got != want {
+			t.Errorf("with passcode %q the message is %q, want %q", passcode, got, want)
+		}
+	}
+}
+
 func TestSecretsThatTheVendorReflectsAreRedacted(t *testing.T) {
 	request := testKeyRequest()
 	for name, reflected := range map[string]string{

@@ -146,6 +146,9 @@ func TestBrokenConnectionsAfterTheRequestAreAmbiguous(t *testing.T) {
 		"header block over the limit":        "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("a", 80<<10) + "\r\n\r\n",
 		"many headers over the limit":        "HTTP/1.1 200 OK\r\n" + strings.Repeat("X-A: b\r\n", 20<<10) + "\r\n",
 		"endless 1xx answers":                strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", 20<<10),
+		"NUL in a header":                    "HTTP/1.1 200 OK\r\nX: a\x00b\r\n\r\n{}",
+		"NUL in the name of a header":        "HTTP/1.1 200 OK\r\nX\x00: a\r\n\r\n{}",
+		"a header that begins folded":        "HTTP/1.1 200 OK\r\n X: a\r\n\r\n{}",
 		"negative content length":            "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n{}",
 		"contradicting content lengths":      "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
 		"transfer encoding that nobody uses": "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n{}",
@@ -220,11 +223,38 @@ func TestAnAnswerThatIssuesIsSmallerThanAPageOfTheInventory(t *testing.T) {
 	filler := strings.Repeat(" ", maxIssuedBytes)
 	client := newVendor(t, answeringJSON(200, `{"records":[],"pem":"PEM"}`+filler)).client(t)
 	_, err := client.Enroll(t.Context(), testKeyRequest())
-	if failure := mustFail(t, err); failure.Delivery != Answered || !strings.Contains(failure.Message, "larger than 524288 bytes") {
+	if failure := mustFail(t, err); failure.Delivery != Answered || !strings.Contains(failure.Message, "larger than 262144 bytes") {
 		t.Errorf("got %s %q", failure.Delivery, failure.Message)
 	}
 	if _, err := client.Search(t.Context(), SearchQuery{}); err != nil {
 		t.Errorf("a page of that size: %v", err)
+	}
+}
+
+func TestASecondAnswerOnTheConnectionAnswersNobody(t *testing.T) {
+	page := func(id string) string {
+		body := `{"records":[{"id":"` + id + `"}]}`
+		return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	}
+	v := newRawVendor(t, serverTLS(t), func(conn net.Conn, number int) {
+		reader := bufio.NewReader(conn)
+		for readRequest(reader) != "" {
+			answer := page(fmt.Sprint("asked-", number))
+			if number == 1 {
+				answer += page("split")
+			}
+			_, _ = io.WriteString(conn, answer)
+		}
+	})
+	client := v.client(t)
+	for range 3 {
+		found, err := client.Search(t.Context(), SearchQuery{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(found.Records) != 1 || found.Records[0].ID == "split" {
+			t.Errorf("answered with %+v", found.Records)
+		}
 	}
 }
 

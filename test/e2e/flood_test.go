@@ -23,7 +23,7 @@ import (
 var floodSize = flag.Int("flood", 150, "how many objects one tenant creates at once in the flood test")
 
 // mostBody is the largest answer to an order that the operator reads.
-const mostBody = 512 << 10
+const mostBody = 256 << 10
 
 // mostMemory is what the manager may use at its peak, whatever a tenant or the vendor does.
 const mostMemory = 128 << 20

@@ -54,13 +54,22 @@ func (w *world) serviceAccount(name string, reads bool, audiences ...string) str
 // fetch asks the manager's HTTPS port for a path, with a token if it is not empty.
 func (w *world) fetch(address, path, token string) (int, string) {
 	w.Helper()
+	return w.request(address, http.MethodGet, path, token, "")
+}
+
+// request sends one with that method, and a Range unless that is empty.
+func (w *world) request(address, method, path, token, byteRange string) (int, string) {
+	w.Helper()
 	client := &http.Client{Timeout: patience, Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true, // it signs for itself unless it is given a certificate
 	}}
-	request, err := http.NewRequestWithContext(w.ctx, http.MethodGet, "https://"+address+path, http.NoBody)
+	request, err := http.NewRequestWithContext(w.ctx, method, "https://"+address+path, http.NoBody)
 	w.must(err)
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	if byteRange != "" {
+		request.Header.Set("Range", byteRange)
 	}
 	var status int
 	var body []byte
@@ -114,6 +123,17 @@ func TestMetricsAreShownToWhoeverMayReadThem(t *testing.T) {
 		}
 		if status != http.StatusOK && strings.Contains(page, "workqueue") {
 			t.Errorf("%s is refused, and sees metrics", test.who)
+		}
+	}
+	for _, odd := range []struct {
+		method, path string
+		header       string
+	}{
+		{http.MethodTrace, "/metrics", ""}, {http.MethodDelete, "/metrics", ""}, {http.MethodGet, "/metrics?" + strings.Repeat("x", 1<<20), ""}, {http.MethodGet, "/metrics", "bytes=0-1"},
+	} {
+		status, page := w.request(address, odd.method, odd.path, "", odd.header)
+		if status < http.StatusBadRequest || strings.Contains(page, "workqueue") {
+			t.Errorf("%s %.20s without a token is answered with %d", odd.method, odd.path, status)
 		}
 	}
 	plain := &http.Client{Timeout: 5 * time.Second}
