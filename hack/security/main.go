@@ -21,6 +21,7 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 )
 
 // surface is one line of the table.
@@ -116,7 +117,7 @@ func try(ctx context.Context, all []surface, wanted *regexp.Regexp) (failures in
 	columns := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(columns, "SURFACE\tTRIED\tFAILURES")
 	for _, s := range all {
-		if !wanted.MatchString(s.name) {
+		if !wanted.MatchString(s.name) || ctx.Err() != nil {
 			continue
 		}
 		fmt.Fprintln(os.Stderr, "security:", s.name)
@@ -132,6 +133,7 @@ func try(ctx context.Context, all []surface, wanted *regexp.Regexp) (failures in
 // run counts what was tried and what failed.
 func (s surface) run(ctx context.Context) (tried, failed int) {
 	command := exec.CommandContext(ctx, s.command[0], s.command[1:]...)
+	command.WaitDelay = 5 * time.Second // a program that was interrupted may leave others with its output
 	output, err := command.CombinedOutput()
 	switch {
 	case s.fuzz:
