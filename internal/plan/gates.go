@@ -123,7 +123,7 @@ func replacementGate(s *Snapshot, want Plan) (Plan, bool) {
 	}
 	return Plan{
 		Action: ActionWait, Reason: v1alpha1.ReasonTooManyReplacements, Due: until, Failing: true,
-		Message: fmt.Sprintf("%s; %d certificates were bought in a row for such reasons, so the next one waits a while: find out who changes the Secret or the spec, or annotate this object with %s",
+		Message: fmt.Sprintf("%s; %d certificates were bought in a row for such reasons, so the next one waits a while: find out who changes the Secret or the spec or asks for renewals, or annotate this object with %s",
 			want.Message, row.Count, v1alpha1.AnnotationRetryRequestedAt),
 	}, true
 }
