@@ -28,8 +28,8 @@ type floor struct {
 	client client.Client
 	vendor *trustmanager.Client
 
-	mu  sync.Mutex
-	ids map[string]string // certificate ids by name
+	mu     sync.Mutex
+	issued map[string]*v1alpha1.IssuedCertificate // by name
 }
 
 // measureFloor fills and renews a fleet of its own with bare loops, before the manager is started, and removes it again.
@@ -38,7 +38,7 @@ func (f *fleet) measureFloor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	bare := &floor{ids: map[string]string{}}
+	bare := &floor{issued: map[string]*v1alpha1.IssuedCertificate{}}
 	if bare.client, err = f.operatorClient(); err != nil {
 		return err
 	}
@@ -170,22 +170,20 @@ func (b *floor) enroll(ctx context.Context, name string) error {
 
 // renew makes the five API requests and the one vendor call of a renewal.
 func (b *floor) renew(ctx context.Context, name string) error {
-	b.mu.Lock()
-	id := b.ids[name]
-	b.mu.Unlock()
 	return b.issue(ctx, name, func(ctx context.Context, r trustmanager.KeyRequest) (*trustmanager.Issued, error) {
-		return b.vendor.Renew(ctx, trustmanager.CertificateRef{ID: id}, r)
+		return b.vendor.Renew(ctx, trustmanager.CertificateRef{ID: b.predecessor(name).CertificateID}, r)
 	})
 }
 
 func (b *floor) issue(ctx context.Context, name string, ask func(context.Context, trustmanager.KeyRequest) (*trustmanager.Issued, error)) error {
-	// Of about the size of what the operator rehearses with and stores.
-	const rehearsalSize, statusSize, attemptSize = 6 << 10, 1500, 900
+	// Of about the size of what the operator rehearses with.
+	const rehearsalSize = 6 << 10
 	padding := []byte(strings.Repeat("x", rehearsalSize))
-	if err := b.apply(ctx, name, map[string][]byte{"tls.crt": padding, "tls.key": padding}, client.DryRunAll); err != nil {
+	if err := b.apply(ctx, name, map[string][]byte{"tls.crt": padding, "tls.key": padding, "ca.crt": padding[:100]}, client.DryRunAll); err != nil {
 		return err
 	}
-	if err := b.status(ctx, name, attemptSize); err != nil {
+	predecessor := b.predecessor(name)
+	if err := b.status(ctx, name, intended(name, predecessor)); err != nil {
 		return err
 	}
 	issued, err := ask(ctx, trustmanager.KeyRequest{
@@ -195,31 +193,34 @@ func (b *floor) issue(ctx context.Context, name string, ask func(context.Context
 	if err != nil {
 		return err
 	}
+	root := issued.PEM[strings.LastIndex(issued.PEM, "-----BEGIN"):]
+	if err := b.apply(ctx, name, map[string][]byte{"tls.crt": []byte(issued.PEM), "tls.key": []byte(issued.PrivateKey), "ca.crt": []byte(root)}); err != nil {
+		return err
+	}
+	certificate := received(issued)
+	if err := b.status(ctx, name, reported(name, certificate, predecessor)); err != nil {
+		return err
+	}
 	b.mu.Lock()
-	b.ids[name] = issued.CertificateID
+	b.issued[name] = certificate
 	b.mu.Unlock()
-	if err := b.apply(ctx, name, map[string][]byte{"tls.crt": []byte(issued.PEM), "tls.key": []byte(issued.PrivateKey)}); err != nil {
-		return err
-	}
-	if err := b.status(ctx, name, statusSize); err != nil {
-		return err
-	}
 	return b.event(ctx, name)
+}
+
+func (b *floor) predecessor(name string) *v1alpha1.IssuedCertificate {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.issued[name]
 }
 
 func (b *floor) apply(ctx context.Context, name string, data map[string][]byte, options ...client.ApplyOption) error {
 	ac := corev1ac.Secret(name, namespace).WithType(corev1.SecretTypeTLS).WithData(data).
-		WithLabels(map[string]string{v1alpha1.LabelWatch: "true", "bench": "floor"}).
-		WithAnnotations(map[string]string{"bench": strings.Repeat("x", 800)})
+		WithLabels(map[string]string{v1alpha1.LabelWatch: "true", "bench": "floor"}).WithAnnotations(described(name))
 	return b.client.Apply(ctx, ac, append(options, client.FieldOwner("floor"), client.ForceOwnership)...)
 }
 
-// status writes a status of that size. The message of a condition is as good as any other content.
-func (b *floor) status(ctx context.Context, name string, size int) error {
-	condition := metav1.Condition{
-		Type: "Ready", Status: metav1.ConditionTrue, Reason: "Floor", Message: strings.Repeat("x", size), LastTransitionTime: metav1.Now(),
-	}
-	patch, err := json.Marshal(map[string]any{"status": map[string]any{"conditions": []metav1.Condition{condition}}})
+func (b *floor) status(ctx context.Context, name string, status map[string]any) error {
+	patch, err := json.Marshal(map[string]any{"status": status})
 	if err != nil {
 		return err
 	}
