@@ -64,7 +64,7 @@ func beforeTheRequest() []mutant {
 		}, in(steps, crashes)},
 		{"intent-without-fence", "a stale or second manager buys again", []edit{
 			{
-				"controllers/issue.go", "err := p.r.Client.Status().Patch(ctx, p.cert, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))",
+				"controllers/issue.go", "err := p.r.Client.Status().Patch(ctx, p.cert, statusPatch{base})",
 				"err := p.r.Client.Status().Patch(ctx, p.cert, client.MergeFrom(base))",
 			},
 		}, in(steps, "^(TestAStaleCertificateBuysNothing|TestTwoOperatorsAtOnceBuyOneCertificate|TestAnEditBetweenLookingAndTheIntentBuysOnlyWhatIsWantedNow)$")},
@@ -140,7 +140,8 @@ func afterTheAnswer() []mutant {
 			{"controllers/store.go", "	if !stored.Usable() {\n		return facts{}, errTampered", "	if false {\n		return facts{}, errTampered"},
 		}, in(steps, "^TestAWebhookThatStripsTheKeyIsNoticed$")},
 		{"report-without-fence", "a slow process overwrites what another has resolved", []edit{
-			{"controllers/status.go", "err := r.Client.Status().Patch(ctx, s.cert, client.MergeFromWithOptions(observed, client.MergeFromWithOptimisticLock{}))", "err := r.Client.Status().Patch(ctx, s.cert, client.MergeFrom(observed))"},
+			{"controllers/status.go", "	metav1 \"k8s.io/apimachinery/pkg/apis/meta/v1\"\n", "	metav1 \"k8s.io/apimachinery/pkg/apis/meta/v1\"\n	\"sigs.k8s.io/controller-runtime/pkg/client\"\n"},
+			{"controllers/status.go", "err := r.Client.Status().Patch(ctx, s.cert, statusPatch{observed})", "err := r.Client.Status().Patch(ctx, s.cert, client.MergeFrom(observed))"},
 		}, in(steps, "^TestAReportThatComesLateDoesNotUndoWhatAnotherProcessFound$")},
 		{"old-certificate-is-a-renewal", "a vendor that answers with the predecessor starts a loop", []edit{
 			{"internal/certs/check.go", "if SameSerial(SerialString(leaf), want.PredecessorSerial) {", "if false && SameSerial(SerialString(leaf), want.PredecessorSerial) {"},
