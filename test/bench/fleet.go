@@ -36,6 +36,8 @@ const (
 	issuerName = "vendor"
 	// parallel requests to the vendor, of the operator and of the floor.
 	parallel = 32
+	// askers ask for certificates side by side, both for the operator and for the floor: one alone would be slower than either and set the pace.
+	askers = 4
 	// unlimited requests per second, for all phases but the outage.
 	unlimited = 1000
 )

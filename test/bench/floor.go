@@ -74,7 +74,7 @@ func (f *fleet) measureFloor(ctx context.Context) error {
 	return nil
 }
 
-// loop asks for certificates one after the other, and issues them in parallel.
+// loop asks for certificates, several at a time, and issues them in parallel.
 func loop(ctx context.Context, n int, ask, issue func(context.Context, string) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -92,13 +92,16 @@ func loop(ctx context.Context, n int, ask, issue func(context.Context, string) e
 			}
 		})
 	}
-	for i := range n {
+	err := inParallel(ctx, askers, n, func(ctx context.Context, i int) error {
 		name := name("floor", i)
 		if err := ask(ctx, name); err != nil {
-			errs <- err
-			break
+			return err
 		}
 		asked <- name
+		return nil
+	})
+	if err != nil {
+		errs <- err
 	}
 	close(asked)
 	workers.Wait()

@@ -155,19 +155,16 @@ func (f *fleet) firstFill(ctx context.Context) error {
 	return p.end(ctx, f.n)
 }
 
-// declare creates certificates one after the other.
+// declare creates certificates, several at a time.
 func (f *fleet) declare(ctx context.Context, prefix string, n int, issuer string) error {
-	for i := range n {
+	return inParallel(ctx, askers, n, func(ctx context.Context, i int) error {
 		c := &v1alpha1.DeviceCertificate{ObjectMeta: meta(name(prefix, i))}
 		cn := c.Name + ".example"
 		c.Spec.IssuerRef = v1alpha1.IssuerReference{Name: issuer}
 		c.Spec.EnrollmentProfileID = profile
 		c.Spec.CertificateAttributes = []v1alpha1.Attribute{{ID: "subject.common_name", Value: &cn}}
-		if err := f.client.Create(ctx, c); err != nil {
-			return err
-		}
-	}
-	return nil
+		return f.client.Create(ctx, c)
+	})
 }
 
 func name(prefix string, i int) string { return fmt.Sprintf("%s-%05d", prefix, i) }
@@ -190,12 +187,9 @@ func (f *fleet) massRenewal(ctx context.Context) error {
 func (f *fleet) askRenewal(ctx context.Context, prefix string, n int) error {
 	at := time.Now().Add(time.Second).UTC().Format(time.RFC3339)
 	patch := client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.AnnotationRenewRequestedAt, at))
-	for i := range n {
-		if err := f.client.Patch(ctx, &v1alpha1.DeviceCertificate{ObjectMeta: meta(name(prefix, i))}, patch); err != nil {
-			return err
-		}
-	}
-	return nil
+	return inParallel(ctx, askers, n, func(ctx context.Context, i int) error {
+		return f.client.Patch(ctx, &v1alpha1.DeviceCertificate{ObjectMeta: meta(name(prefix, i))}, patch)
+	})
 }
 
 // restart stops the manager and starts another, with nothing to do.
