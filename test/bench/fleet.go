@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,6 +39,8 @@ const (
 	parallel = 32
 	// askers ask for certificates side by side, both for the operator and for the floor: one alone would be slower than either and set the pace.
 	askers = 4
+	// probes is where the manager says that it is ready.
+	probes = "127.0.0.1:18082"
 	// unlimited requests per second, for all phases but the outage.
 	unlimited = 1000
 )
@@ -138,11 +141,28 @@ func (f *fleet) createIssuer(ctx context.Context) error {
 // startManager runs the operator and waits until it has connected the issuer.
 func (f *fleet) startManager(ctx context.Context) (err error) {
 	f.manager, err = start(f.dir, f.program("manager"), "--kubeconfig="+f.kubeconfig, "--allowed-hosts=127.0.0.1",
-		"--health-probe-bind-address=0", "--metrics-bind-address=127.0.0.1:18080", "--pprof-bind-address="+f.profileAddress(), "--cluster-resource-namespace="+operatorNamespace)
+		"--health-probe-bind-address="+probes, "--metrics-bind-address=127.0.0.1:18080", "--pprof-bind-address="+f.profileAddress(), "--cluster-resource-namespace="+operatorNamespace)
 	if err != nil {
 		return err
 	}
+	if err := f.await(ctx, time.Minute, "the manager has listed what it watches", listed); err != nil {
+		return err
+	}
 	return f.awaitIssuer(ctx)
+}
+
+// listed asks the manager's probe: a fleet of ten thousand is silent while it is read, and not because it is idle.
+func listed(ctx context.Context) (bool, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+probes+"/readyz", nil)
+	if err != nil {
+		return false, err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return false, nil // it does not listen yet
+	}
+	defer func() { _ = answer.Body.Close() }()
+	return answer.StatusCode == http.StatusOK, nil
 }
 
 func (f *fleet) awaitIssuer(ctx context.Context) error {
