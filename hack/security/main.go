@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -144,7 +145,7 @@ func (s surface) run(ctx context.Context) (tried, failed int) {
 		tried = 1
 	}
 	if tried == 0 {
-		err = fmt.Errorf("nothing was tried: %w", err)
+		err = errors.Join(errors.New("nothing was tried; a fuzz target may need a longer -fuzztime"), err)
 	}
 	if err != nil {
 		failed = max(failed, 1)
