@@ -11,6 +11,7 @@ PATH=$PATH:/usr/sbin
 declare -A packages=(
 	[openssl]=openssl [javac]=default-jdk-headless [keytool]=default-jre-headless [promtool]=prometheus
 	[curl]=curl [nginx]=nginx-light [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients
+	[haproxy]=haproxy
 )
 missing=()
 for program in "${!packages[@]}"; do
@@ -35,7 +36,7 @@ if [ ! -e "$policy" ]; then
 fi
 "${as_root[@]}" apt-get update -qq
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-for service in nginx mosquitto prometheus; do
+for service in nginx mosquitto haproxy prometheus; do
 	if [[ " ${missing[*]} " == *" $service"* ]] && command -v systemctl >/dev/null; then
 		"${as_root[@]}" systemctl disable -q "$service" 2>/dev/null || true
 	fi

@@ -1,8 +1,8 @@
 // Copyright The devicecert-operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package foreign gives the files of our Secrets to the programs they are made for: OpenSSL, keytool, a Java client, nginx, mosquitto and
-// curl. Keys and certificates come from the simulated vendor through the operator's own client, decoders and renderer. The programs are
+// Package foreign gives the files of our Secrets to the programs they are made for: OpenSSL, keytool, a Java client, nginx, HAProxy,
+// mosquitto and curl. Keys and certificates come from the simulated vendor through the operator's own client, decoders and renderer. The programs are
 // started here, on the loopback interface, with configurations of their own.
 package foreign
 

@@ -125,6 +125,24 @@ func (s *server) until(what string, holds func() bool) {
 // shows is the serial number of the certificate that the server shows to a client with that pair; empty if it does not accept it.
 func (s *server) shows(client *pair) string {
 	s.t.Helper()
+	connection, err := s.dial(client)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = connection.Close() }()
+	return certs.SerialString(connection.ConnectionState().PeerCertificates[0])
+}
+
+// connect opens a connection, which is closed when the test ends.
+func (s *server) connect(client *pair) *tls.Conn {
+	s.t.Helper()
+	connection, err := s.dial(client)
+	must(s.t, err)
+	s.t.Cleanup(func() { _ = connection.Close() })
+	return connection
+}
+
+func (s *server) dial(client *pair) (*tls.Conn, error) {
 	key := client.content.Bundle
 	roots := x509.NewCertPool()
 	for _, root := range key.Roots {
@@ -134,11 +152,6 @@ func (s *server) shows(client *pair) string {
 	for _, c := range key.Chain() {
 		pair.Certificate = append(pair.Certificate, c.Raw)
 	}
-	connection, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", s.address,
+	return tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", s.address,
 		&tls.Config{ServerName: "localhost", RootCAs: roots, Certificates: []tls.Certificate{pair}})
-	if err != nil {
-		return ""
-	}
-	defer func() { _ = connection.Close() }()
-	return certs.SerialString(connection.ConnectionState().PeerCertificates[0])
 }
