@@ -313,7 +313,7 @@ func (r *DeviceCertificateReconciler) inspect(ctx context.Context, s *scope, p p
 		if err != nil {
 			return false, err
 		}
-		s.snapshot.Issuer.Denied = plan.Denied(s.issuer.Grants, namespaceLabels, s.asked)
+		s.snapshot.Issuer.Denied = plan.Denied(s.issuer.Grants, namespaceLabels, s.asked, s.wants.IDs)
 	}
 	if s.snapshot.Problem == nil && p.Buys() {
 		s.snapshot.Problem, err = r.readEncryption(ctx, s)

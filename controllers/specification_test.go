@@ -229,6 +229,15 @@ func TestARefusalListsWhatTheProfileWants(t *testing.T) {
 }
 
 func TestGrantsSeeThroughTheNamesOfAttributes(t *testing.T) {
+	for _, bound := range []string{"subject.common_name", "Common name"} {
+		for name, order := range map[string]func(*v1alpha1.DeviceCertificate){"names": byNames, "ids": byIDs} {
+			t.Run(bound+" and an order by "+name, func(t *testing.T) { grantsSeeThrough(t, bound, order) })
+		}
+	}
+}
+
+// grantsSeeThrough orders what a grant on the common name, under its id or its name, does not give.
+func grantsSeeThrough(t *testing.T, bound string, order func(*v1alpha1.DeviceCertificate)) {
 	g := NewWithT(t)
 	w := newWorld(t, particular)
 	issuer := &v1alpha1.ClusterDeviceIssuer{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}
@@ -236,7 +245,7 @@ func TestGrantsSeeThroughTheNamesOfAttributes(t *testing.T) {
 	issuer.Spec.Auth.APIToken = &v1alpha1.APITokenAuth{SecretRef: v1alpha1.SecretKeyReference{Name: "digicert", Key: "token"}}
 	issuer.Spec.Grants = []v1alpha1.Grant{{
 		Namespaces: metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: w.namespace}},
-		Attributes: []v1alpha1.AttributeGrant{{ID: "subject.common_name", Suffixes: []string{".mine.example"}}},
+		Attributes: []v1alpha1.AttributeGrant{{ID: bound, Suffixes: []string{".mine.example"}}},
 	}}
 	w.must(w.client.Create(w.ctx, issuer))
 	t.Cleanup(func() { w.must(w.client.Delete(w.ctx, issuer)) })
@@ -246,7 +255,7 @@ func TestGrantsSeeThroughTheNamesOfAttributes(t *testing.T) {
 	through := func(c *v1alpha1.DeviceCertificate) {
 		c.Spec.IssuerRef = v1alpha1.IssuerReference{Kind: v1alpha1.KindClusterDeviceIssuer, Name: issuer.Name}
 	}
-	w.certificate("gateway", byNames, through)
+	w.certificate("gateway", order, through)
 	w.settle()
 	g.Expect(w.shows("gateway", v1alpha1.ConditionReady)).To(Equal("False NotGranted"), w.message("gateway", v1alpha1.ConditionReady))
 	g.Expect(w.posts()).To(BeZero())

@@ -73,7 +73,8 @@ type Grant struct {
 //
 // +kubebuilder:validation:XValidation:rule="has(self.values) || has(self.prefixes) || has(self.suffixes)",message="set at least one of values, prefixes and suffixes; to leave the attribute free remove its entry"
 type AttributeGrant struct {
-	// id of the attribute, as a DeviceCertificate names it; at most 128 characters, without control characters.
+	// id of the attribute. Its name is looked up in the profile's enrollment specification, and nothing is granted while that does not tell
+	// whose name it is. At most 128 characters, without control characters.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:XValidation:rule="!self.matches('[\\\\pC\\u2028\\u2029]|^ | $')",message="id must not contain control or invisible characters, nor begin or end with a space: copy it from the profile's enrollment specification"

@@ -53,7 +53,8 @@ func (p *planner) snapshot(ctx context.Context, f *foreseen, live, wanted *v1alp
 			return nil, err
 		}
 	}
-	host, err := p.observeIssuer(ctx, f, s, live)
+	asked, wants := p.resolved(ctx, f, wanted)
+	host, err := p.observeIssuer(ctx, f, s, live, asked, wants)
 	if err != nil {
 		return nil, err
 	}
@@ -67,16 +68,16 @@ func (p *planner) snapshot(ctx context.Context, f *foreseen, live, wanted *v1alp
 	if s.RequestHash, err = plan.IssuanceHash(host, &wanted.Spec, key); err != nil {
 		return nil, err
 	}
-	s.IssuanceHash, err = plan.IssuanceHash(host, p.resolved(ctx, f, wanted), key)
+	s.IssuanceHash, err = plan.IssuanceHash(host, asked, key)
 	return s, err
 }
 
-// resolved is the spec with its attributes under their ids, as far as a published specification of the profile tells them. What that says
-// the vendor would refuse is remarked.
-func (p *planner) resolved(ctx context.Context, f *foreseen, c *v1alpha1.DeviceCertificate) *v1alpha1.DeviceCertificateSpec {
+// resolved is the spec with its attributes under their ids, as far as a published specification of the profile tells them, and that
+// specification; nil if there is none. What it says the vendor would refuse is remarked.
+func (p *planner) resolved(ctx context.Context, f *foreseen, c *v1alpha1.DeviceCertificate) (*v1alpha1.DeviceCertificateSpec, *profile.Specification) {
 	found, _, err := p.published(ctx, c.Spec.EnrollmentProfileID, operatorNamespace)
 	if err != nil || len(found) == 0 {
-		return &c.Spec
+		return &c.Spec, nil
 	}
 	wants := found[0].Specification
 	spec := c.Spec.DeepCopy()
@@ -91,7 +92,7 @@ func (p *planner) resolved(ctx context.Context, f *foreseen, c *v1alpha1.DeviceC
 			id, err := wants.ResolveID(part.kind, a.ID)
 			if err != nil {
 				f.remark("%v", err)
-				return &c.Spec
+				return &c.Spec, wants
 			}
 			a.ID = id
 			*part.sent = append(*part.sent, profile.Value{ID: id, Values: attributeValues(*a)})
@@ -100,7 +101,7 @@ func (p *planner) resolved(ctx context.Context, f *foreseen, c *v1alpha1.DeviceC
 	for _, problem := range wants.Check(request).Problems {
 		f.remark("the profile's published specification says: %s", problem)
 	}
-	return spec
+	return spec, wants
 }
 
 func attributeValues(a v1alpha1.Attribute) []string {
@@ -173,7 +174,9 @@ func inSync(live, wanted *v1alpha1.DeviceCertificate) bool {
 }
 
 // observeIssuer looks at the issuer, the files' own before the cluster's, and answers with the vendor's host.
-func (p *planner) observeIssuer(ctx context.Context, f *foreseen, s *plan.Snapshot, live *v1alpha1.DeviceCertificate) (host string, err error) {
+func (p *planner) observeIssuer(
+	ctx context.Context, f *foreseen, s *plan.Snapshot, live *v1alpha1.DeviceCertificate, asked *v1alpha1.DeviceCertificateSpec, wants *profile.Specification,
+) (host string, err error) {
 	c := s.Certificate
 	ref := c.Spec.IssuerRef
 	s.Issuer = plan.Issuer{Found: true, Known: true, Ready: true}
@@ -208,7 +211,7 @@ func (p *planner) observeIssuer(ctx context.Context, f *foreseen, s *plan.Snapsh
 	}
 	if found.kind == v1alpha1.KindClusterDeviceIssuer {
 		if labels, ok := p.labelsOf(ctx, c.Namespace); ok {
-			s.Issuer.Denied = plan.Denied(found.grants, labels, &c.Spec)
+			s.Issuer.Denied = plan.Denied(found.grants, labels, asked, wants.IDs)
 		} else {
 			f.remark("you are not allowed to read namespace %s: whether %s grants this was not looked at", c.Namespace, found)
 		}

@@ -14,15 +14,16 @@ import (
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 )
 
-// Denied says why no grant covers what the spec asks for from a namespace with these labels; empty when one does. A request must
-// satisfy one grant whole: two halves of two grants do not add up.
-func Denied(grants []v1alpha1.Grant, namespaceLabels map[string]string, spec *v1alpha1.DeviceCertificateSpec) string {
+// Denied says why no grant covers what the spec, its attributes under ids, asks for from a namespace with these labels; empty when one
+// does. A request must satisfy one grant whole: two halves of two grants do not add up. Grants may name attributes by their names:
+// idsOf answers with the ids that a bound holds for, and none if nobody can tell; such a grant then covers nothing.
+func Denied(grants []v1alpha1.Grant, namespaceLabels map[string]string, spec *v1alpha1.DeviceCertificateSpec, idsOf func(idOrName string) []string) string {
 	if len(grants) == 0 {
 		return fmt.Sprintf("%s %s grants nothing to anybody: its owner must add spec.grants", spec.IssuerRef.Kind, spec.IssuerRef.Name)
 	}
 	nearest := "no grant selects this namespace"
 	for i := range grants {
-		denied := deniedBy(&grants[i], namespaceLabels, spec)
+		denied := deniedBy(&grants[i], namespaceLabels, spec, idsOf)
 		if denied == "" {
 			return ""
 		}
@@ -36,7 +37,7 @@ func Denied(grants []v1alpha1.Grant, namespaceLabels map[string]string, spec *v1
 const notSelected = "namespace not selected"
 
 // deniedBy says why this one grant does not cover the request; empty when it does.
-func deniedBy(g *v1alpha1.Grant, namespaceLabels map[string]string, spec *v1alpha1.DeviceCertificateSpec) string {
+func deniedBy(g *v1alpha1.Grant, namespaceLabels map[string]string, spec *v1alpha1.DeviceCertificateSpec, idsOf func(string) []string) string {
 	selector, err := metav1.LabelSelectorAsSelector(&g.Namespaces)
 	if err != nil {
 		return "its namespace selector is invalid: " + err.Error()
@@ -48,14 +49,25 @@ func deniedBy(g *v1alpha1.Grant, namespaceLabels map[string]string, spec *v1alph
 		return "profile " + spec.EnrollmentProfileID + " is not among those granted to this namespace"
 	}
 	for _, bound := range g.Attributes {
-		for _, a := range slices.Concat(spec.CertificateAttributes, spec.DeviceAttributes) {
-			if !strings.EqualFold(a.ID, bound.ID) {
-				continue
-			}
-			for _, value := range attributeValues(a) {
-				if !allows(bound, value) {
-					return fmt.Sprintf("value %q of attribute %s is outside what is granted to this namespace", value, a.ID)
-				}
+		if denied := outside(bound, spec, idsOf(bound.ID)); denied != "" {
+			return denied
+		}
+	}
+	return ""
+}
+
+// outside says which value of the request the bound, which holds for attributes of these ids, does not allow.
+func outside(bound v1alpha1.AttributeGrant, spec *v1alpha1.DeviceCertificateSpec, ids []string) string {
+	if len(ids) == 0 {
+		return fmt.Sprintf("it bounds attribute %q, which is no id, and the profile's enrollment specification does not tell whose name it is: its owner must write the id", bound.ID)
+	}
+	for _, a := range slices.Concat(spec.CertificateAttributes, spec.DeviceAttributes) {
+		if !slices.ContainsFunc(ids, func(id string) bool { return strings.EqualFold(id, a.ID) }) {
+			continue
+		}
+		for _, value := range attributeValues(a) {
+			if !allows(bound, value) {
+				return fmt.Sprintf("value %q of attribute %s is outside what is granted to this namespace", value, a.ID)
 			}
 		}
 	}

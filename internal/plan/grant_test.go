@@ -29,6 +29,16 @@ func TestARequestMustSatisfyOneGrantWhole(t *testing.T) {
 		}
 		return spec
 	}
+	// A profile in which two attributes are called Name, and one Unit.
+	idsOf := func(idOrName string) []string {
+		switch {
+		case idOrName == "Name":
+			return []string{"subject.serial_number", "subject.common_name"}
+		case strings.Contains(idOrName, " "):
+			return nil
+		}
+		return []string{idOrName}
+	}
 	for what, c := range map[string]struct {
 		grants []v1alpha1.Grant
 		spec   *v1alpha1.DeviceCertificateSpec
@@ -57,12 +67,26 @@ func TestARequestMustSatisfyOneGrantWhole(t *testing.T) {
 				s.DeviceAttributes = []v1alpha1.Attribute{{ID: "device_identifier", Value: &id}}
 			}), `"b-1"`,
 		},
+		"a bound by its attribute's name":     {[]v1alpha1.Grant{{Attributes: bound(v1alpha1.AttributeGrant{ID: "Name", Suffixes: []string{".c.example"}})}}, asked(), `"gw.a.example" of attribute subject.common_name`},
+		"a bound by name that is kept":        {[]v1alpha1.Grant{{Attributes: bound(v1alpha1.AttributeGrant{ID: "Name", Suffixes: []string{".a.example"}})}}, asked(), ""},
+		"a bound on what nobody knows":        {[]v1alpha1.Grant{{Attributes: bound(v1alpha1.AttributeGrant{ID: "Comon name", Suffixes: []string{".a.example"}})}}, asked(), `"Comon name", which is no id`},
+		"a suffix is no part of a longer one": {[]v1alpha1.Grant{{Attributes: bound(name("a.example"))}}, asked(func(s *v1alpha1.DeviceCertificateSpec) { *s.CertificateAttributes[0].Value = "gw.A.example" }), "outside"},
+		"letters that only look alike":        {[]v1alpha1.Grant{{Attributes: bound(name(".a.example"))}}, asked(func(s *v1alpha1.DeviceCertificateSpec) { *s.CertificateAttributes[0].Value = "gw.\u0430.example" }), "outside"},
+		"a letter and its accent apart":       {[]v1alpha1.Grant{{Attributes: bound(v1alpha1.AttributeGrant{ID: "subject.common_name", Values: []string{"caf\u00e9"}})}}, asked(func(s *v1alpha1.DeviceCertificateSpec) { *s.CertificateAttributes[0].Value = "cafe\u0301" }), "outside"},
+		"an attribute twice in two cases": {[]v1alpha1.Grant{{Attributes: bound(name(".a.example"))}}, asked(func(s *v1alpha1.DeviceCertificateSpec) {
+			other := "gw.b.example"
+			s.CertificateAttributes = append(s.CertificateAttributes, v1alpha1.Attribute{ID: "Subject.Common_Name", Value: &other})
+		}), `"gw.b.example"`},
+		"an attribute of the certificate among the device's": {[]v1alpha1.Grant{{Attributes: bound(name(".a.example"))}}, asked(func(s *v1alpha1.DeviceCertificateSpec) {
+			other := "gw.b.example"
+			s.DeviceAttributes = []v1alpha1.Attribute{{ID: "subject.common_name", Value: &other}}
+		}), `"gw.b.example"`},
 		"the second grant":               {[]v1alpha1.Grant{{Attributes: bound(name(".c.example"))}, {Attributes: bound(name(".a.example"))}}, asked(), ""},
 		"two halves do not add up":       {[]v1alpha1.Grant{{Profiles: []string{"IOT_1"}, Attributes: bound(name(".c.example"))}, {Profiles: []string{"IOT_0"}, Attributes: bound(name(".a.example"))}}, asked(), "does not grant this request"},
 		"the nearest miss is what helps": {[]v1alpha1.Grant{{Attributes: bound(name(".c.example"))}, {Namespaces: metav1.LabelSelector{MatchLabels: map[string]string{"team": "b"}}}}, asked(), "outside what is granted"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			got := Denied(c.grants, map[string]string{"team": "a"}, c.spec)
+			got := Denied(c.grants, map[string]string{"team": "a"}, c.spec, idsOf)
 			if (got == "") != (c.says == "") || !strings.Contains(got, c.says) {
 				t.Errorf("denied with %q, want %q", got, c.says)
 			}

@@ -153,6 +153,30 @@ func TestWithoutASpecificationIDsStayAsTheyAre(t *testing.T) {
 	}
 }
 
+func TestABoundHoldsForAllThatItsNameCanStandFor(t *testing.T) {
+	for idOrName, want := range map[string][]string{
+		"subject.common_name": {"subject.common_name", "subject.common_name"}, // as it is listed, and as it is written
+		"common NAME":         {"subject.common_name"},
+		"Line":                {"line-1", "line-2", "Line"},
+		"line-1":              {"line-1", "floor", "line-1"},
+		"unlisted":            {"unlisted"},
+		"Comon name":          nil,
+	} {
+		if diff := cmp.Diff(want, gateways().IDs(idOrName)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", idOrName, diff)
+		}
+	}
+	var nothing *Specification
+	for idOrName, want := range map[string][]string{
+		"subject.common_name": {"subject.common_name"}, "SUBJECT.Common_Name": {"SUBJECT.Common_Name"}, "DEVICE_IDENTIFIER": {"DEVICE_IDENTIFIER"},
+		"party-no": {"party-no"}, uuid: {uuid}, "Common name": nil, "Hostname": nil,
+	} {
+		if diff := cmp.Diff(want, nothing.IDs(idOrName)); diff != "" {
+			t.Errorf("%s without a specification (-want +got):\n%s", idOrName, diff)
+		}
+	}
+}
+
 func TestOneAttributeUnderIDAndNameIsRefused(t *testing.T) {
 	_, err := gateways().Resolve(Request{DeviceAttributes: []Value{one("Device name", "a"), one("DEVICE_IDENTIFIER", "a"), one("Nobody knows", "b")}})
 	if err == nil || !strings.Contains(err.Error(), "DEVICE_IDENTIFIER is there twice") || !strings.Contains(err.Error(), "Nobody knows") {

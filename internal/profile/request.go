@@ -80,6 +80,27 @@ func (s *Specification) ResolveID(kind Kind, idOrName string) (string, error) {
 	}
 }
 
+// IDs are the ids that a bound on an attribute of either kind holds for, which names it by its id or by its name: all that it can stand
+// for, in any case, because a bound that is missed lets something pass. There are none where it can only be a name, of no attribute that
+// is listed; without a specification also where it looks like a name of one word.
+func (s *Specification) IDs(idOrName string) []string {
+	var ids []string
+	for _, a := range slices.Concat(s.Attributes(Certificate), s.Attributes(Device)) {
+		if strings.EqualFold(a.ID, idOrName) || strings.EqualFold(a.Name, idOrName) {
+			ids = append(ids, a.ID)
+		}
+	}
+	if MayBeID(idOrName) && (s != nil || !looksLikeName(idOrName)) {
+		ids = append(ids, idOrName)
+	}
+	return ids
+}
+
+// looksLikeName tells whether a word, in letters of both cases and no dot, is more probably a name than an id.
+func looksLikeName(word string) bool {
+	return word != strings.ToLower(word) && word != strings.ToUpper(word) && !strings.Contains(word, ".")
+}
+
 // MayBeID tells whether a text can be an attribute's id. The vendor's are dotted paths, UUIDs, slugs and words in capitals: letters,
 // digits and . _ - : alone. A name of one word looks like that, too.
 func MayBeID(text string) bool {

@@ -11,7 +11,8 @@ package v1alpha1
 // AttributeGrant bounds the values of one attribute: each must equal one of values, start with one of prefixes or end with one of
 // suffixes.
 type AttributeGrantApplyConfiguration struct {
-	// id of the attribute, as a DeviceCertificate names it; at most 128 characters, without control characters.
+	// id of the attribute. Its name is looked up in the profile's enrollment specification, and nothing is granted while that does not tell
+	// whose name it is. At most 128 characters, without control characters.
 	ID *string `json:"id,omitempty"`
 	// values that are allowed as they are: at most 64, of 1 to 1024 characters each.
 	Values []string `json:"values,omitempty"`
