@@ -314,13 +314,15 @@ func (o *doctorOptions) certificates(ctx context.Context, s *session, x *examina
 	for i := range list.Items {
 		c := &list.Items[i]
 		orphans += len(c.Status.Orphans)
-		switch is := stateOf(c, now); is {
-		case stateExpired, stateFailed, stateRenewalFailing:
-			matter := concern(c)
-			x.add(area, unhealthy, fmt.Sprintf("%s is %s, %s: %s", title(c), is.words(), matter.Reason, matter.Message),
-				fmt.Sprintf("kubectl devicecert status %s -n %s", c.Name, c.Namespace))
-		case stateUnseen:
+		matter, look := concern(c), fmt.Sprintf("kubectl devicecert status %s -n %s", c.Name, c.Namespace)
+		switch is := stateOf(c, now); {
+		case is == stateUnseen:
 			x.add(area, dubious, title(c)+" has not been looked at", "look at the operator, and at its --namespaces and --issuer-selector")
+		case is == stateExpired || is == stateFailed || is == stateRenewalFailing || matter.Reason == v1alpha1.ReasonIssuerNotFound:
+			x.add(area, unhealthy, fmt.Sprintf("%s is %s, %s: %s", title(c), is.words(), matter.Reason, matter.Message), look)
+		}
+		for _, one := range remarks(c) {
+			x.add(area, dubious, fmt.Sprintf("%s, %s: %s", title(c), one.Type, one.Message), look)
 		}
 	}
 	if orphans > 0 {

@@ -6,8 +6,10 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,7 +24,7 @@ type listOptions struct {
 	targets targets
 	print   printing
 	states  []string
-	within  time.Duration
+	within  span
 }
 
 func newListCommand(e *Environment) *cobra.Command {
@@ -37,14 +39,14 @@ func newListCommand(e *Environment) *cobra.Command {
 			# what needs a look, in the whole cluster
 			kubectl devicecert list -A --state Expired,Failed,RenewalFailing
 			# what expires within a week
-			kubectl devicecert list -A --expires-within 168h`),
+			kubectl devicecert list -A --expires-within 7d`),
 		Args: cobra.NoArgs,
 		RunE: run(o),
 	}
 	o.targets.addFlags(cmd)
 	o.print.addFlags(cmd)
 	cmd.Flags().StringSliceVar(&o.states, "state", nil, "only those in these states: "+stateNames())
-	cmd.Flags().DurationVar(&o.within, "expires-within", 0, "only those that expire within this time, such as 168h")
+	cmd.Flags().Var(&o.within, "expires-within", "only those that expire within this time, such as 30d or 36h")
 	complete(cmd, "state", strings.Split(stateNames(), ", "))
 	return cmd
 }
@@ -55,6 +57,36 @@ func stateNames() string {
 		names = append(names, string(s))
 	}
 	return strings.Join(names, ", ")
+}
+
+// span is a flag's duration. It may be in days, in which people count the lives of certificates.
+type span time.Duration
+
+// Type is what the help calls it.
+func (*span) Type() string { return "duration" }
+
+// String is empty for none.
+func (d *span) String() string {
+	if *d == 0 {
+		return ""
+	}
+	return time.Duration(*d).String()
+}
+
+// Set reads it.
+func (d *span) Set(text string) error {
+	if number, ok := strings.CutSuffix(text, "d"); ok {
+		if days, err := strconv.ParseUint(number, 10, 16); err == nil {
+			*d = span(days) * span(24*time.Hour)
+			return nil
+		}
+	}
+	parsed, err := time.ParseDuration(text)
+	if err != nil || parsed < 0 {
+		return errors.New("say it in days or in hours and minutes, such as 30d or 36h30m")
+	}
+	*d = span(parsed)
+	return nil
 }
 
 // Complete does nothing: the flags say it all.
@@ -92,18 +124,26 @@ func (o *listOptions) Run(ctx context.Context) error {
 		return o.print.print(list, o.Out)
 	}
 	if len(list.Items) == 0 {
-		fmt.Fprintf(o.ErrOut, "No DeviceCertificates of that kind in %s.\n", o.targets.place(s))
+		fmt.Fprintf(o.ErrOut, "No DeviceCertificates%s in %s.\n", o.narrowed(), o.targets.place(s))
 		return nil
 	}
 	o.show(list.Items, now)
 	return nil
 }
 
+// narrowed says that there may be others.
+func (o *listOptions) narrowed() string {
+	if len(o.states) > 0 || o.within > 0 || o.targets.selector != "" || o.targets.fields != "" {
+		return " of that kind"
+	}
+	return ""
+}
+
 func (o *listOptions) wanted(c *v1alpha1.DeviceCertificate, now time.Time) bool {
 	if len(o.states) > 0 && !slices.Contains(o.states, string(stateOf(c, now))) {
 		return false
 	}
-	return o.within == 0 || c.Status.NotAfter != nil && c.Status.NotAfter.Time.Before(now.Add(o.within))
+	return o.within == 0 || c.Status.NotAfter != nil && c.Status.NotAfter.Time.Before(now.Add(time.Duration(o.within)))
 }
 
 // soonestFirst sorts by the end of validity; those without a certificate come last.
@@ -143,7 +183,7 @@ func (o *listOptions) row(c *v1alpha1.DeviceCertificate, now time.Time) []cell {
 		cells = append(cells, cell{text: c.Namespace})
 	}
 	cells = append(cells,
-		cell{text: c.Name}, cell{string(is), is.tone()}, cell{text: orNone(clean(concern(c).Reason))}, expiry(c, now),
+		cell{text: c.Name}, cell{string(is), is.tone()}, cell{text: orNone(clean(reason(c)))}, expiry(c, now),
 		cell{text: day(c.Status.RenewalTime, now)}, cell{text: orNone(c.Status.SecretName)})
 	if o.print.wide() {
 		cells = append(cells,
@@ -151,6 +191,17 @@ func (o *listOptions) row(c *v1alpha1.DeviceCertificate, now time.Time) []cell {
 			cell{text: orNone(clean(c.Status.KeyType))}, cell{text: orNone(clean(c.Status.SerialNumber))})
 	}
 	return cells
+}
+
+// reason is what is the matter, or what is to be remarked when nothing is.
+func reason(c *v1alpha1.DeviceCertificate) string {
+	if matter := concern(c); matter.Type != "" {
+		return matter.Reason
+	}
+	if found := remarks(c); len(found) > 0 {
+		return found[0].Type
+	}
+	return ""
 }
 
 // expiry is red once the renewal should have happened and a tenth of the lifetime, at most, is left.

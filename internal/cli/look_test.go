@@ -41,7 +41,10 @@ func TestListShowsWhatExpiresFirstAtTheTop(t *testing.T) {
 	w.golden("list-state", w.plugin("list", "--state", "failed,Expired"))
 	w.golden("list-within", w.plugin("list", "--expires-within", "168h", "-o", "name"))
 	w.wants(w.plugin("list", "-A", "--field-selector", "metadata.name=camera-1"), 0, "NAMESPACE", "fleet ", "camera-1")
-	w.wants(w.plugin("list", "-l", "site=south"), 0, "No DeviceCertificates")
+	w.wants(w.plugin("list", "--expires-within", "7d", "-o", "name"), 0, "gateway-1")
+	w.wants(w.plugin("list", "--expires-within", "1month"), 1, "such as 30d or 36h30m")
+	w.wants(w.plugin("list", "--expires-within", "-1h"), 1, "such as 30d or 36h30m")
+	w.wants(w.plugin("list", "-l", "site=south"), 0, "No DeviceCertificates of that kind in namespace fleet")
 	w.wants(w.plugin("list", "--state", "fine"), 1, "choose from Expired, Failed", "--help")
 	w.wants(w.plugin("list", "-o", "toml"), 1, "-o toml is not known here: choose wide, or one of ", "yaml")
 
@@ -116,6 +119,74 @@ func TestStatusSaysWhatHappensNext(t *testing.T) {
 		c.Status.RenewalTime = nil
 	})
 	w.wants(w.plugin("status", "disabled"), 0, "it is not renewed by itself", "kubectl devicecert renew disabled -n next")
+}
+
+func TestStatusRemarksWhatDoesNotTouchReady(t *testing.T) {
+	w := newWorld(t, "remarks")
+	w.wants(w.plugin("list"), 0, "No DeviceCertificates in namespace remarks")
+	w.certificate("gateway-1", ready(30), func(c *v1alpha1.DeviceCertificate) {
+		c.Annotations = map[string]string{
+			v1alpha1.AnnotationRenewRequestedAt: "2030-01-01T00:00:00Z", v1alpha1.AnnotationRetryRequestedAt: "now",
+			"devicecert.io/renew-requested": "2030-06-01T00:00:00Z", "example.com/renew-requested": "now",
+		}
+		c.Status.Conditions = append(c.Status.Conditions,
+			trueCondition(v1alpha1.ConditionOutputsIncomplete, v1alpha1.ReasonCredentialMissing, "names Secret keystore, which does not exist: create it"),
+			trueCondition(v1alpha1.ConditionRevocationFailing, v1alpha1.ReasonCannotRevoke, "the credential cannot revoke"),
+			falseCondition(v1alpha1.ConditionRevocationRequested, v1alpha1.ReasonUnknownSerial, `names "0B", which is nothing of ours`))
+	})
+	r := w.plugin("status", "gateway-1")
+	w.wants(r, 0,
+		"and not every output that the spec asks for", "OutputsIncomplete: names Secret keystore", "RevocationFailing: the credential cannot revoke",
+		`RevocationRequested: names "0B"`, "annotation devicecert.io/retry-requested-at does nothing: its value must be a time",
+		"annotation devicecert.io/renew-requested does nothing: it is none of those", "is not made, as the certificate is newer: kubectl devicecert renew gateway-1 -n remarks")
+	if strings.Contains(r.out, "example.com") {
+		t.Errorf("somebody else's annotation is judged:\n%s", r.out)
+	}
+	w.wants(w.plugin("list"), 0, "Ready   OutputsIncomplete")
+	w.wants(w.plugin("doctor"), 0, "warning remarks/gateway-1, OutputsIncomplete: names Secret keystore", "warning remarks/gateway-1, RevocationFailing")
+}
+
+func TestStatusSaysWhatACertificateWaitsFor(t *testing.T) {
+	w := newWorld(t, "waits")
+	waits := func(reason, message string) func(*v1alpha1.DeviceCertificate) {
+		return func(c *v1alpha1.DeviceCertificate) {
+			c.Status.Conditions = []metav1.Condition{falseCondition(v1alpha1.ConditionReady, reason, message), trueCondition(v1alpha1.ConditionReconciling, reason, message)}
+		}
+	}
+	w.certificate("alone", waits(v1alpha1.ReasonIssuerNotFound, "DeviceIssuer digicert does not exist"))
+	w.wants(w.plugin("status", "alone"), 0, "it goes on by itself once there is DeviceIssuer digicert")
+	w.wants(w.plugin("doctor"), 1, "problem waits/alone is issuing, IssuerNotFound: DeviceIssuer digicert does not exist")
+	w.certificate("early", waits(v1alpha1.ReasonIssuerNotReady, "DeviceIssuer digicert is not ready"))
+	w.wants(w.plugin("status", "early"), 0, "it goes on by itself once DeviceIssuer digicert is ready")
+	w.certificate("taken", stalled(v1alpha1.ReasonSecretConflict, "Secret taken-tls belongs to somebody else"))
+	w.wants(w.plugin("status", "taken"), 0, "Secret taken-tls, which belongs to somebody else")
+
+	leaving := w.certificate("leaving", waits(v1alpha1.ReasonIssuing, "the first certificate is being issued"), func(c *v1alpha1.DeviceCertificate) {
+		c.Finalizers = []string{v1alpha1.Finalizer}
+		c.Status.Attempt = attempt("eeee")
+	})
+	w.must(api.Delete(t.Context(), leaving))
+	r := w.plugin("status", "leaving")
+	w.wants(r, 0, "leaving Terminating", "a deletion waits for the vendor for a quarter of an hour at most")
+	if strings.Contains(r.out, "Outdated") {
+		t.Errorf("a deletion is no change of the spec:\n%s", r.out)
+	}
+}
+
+func TestStatusDoesNotRepeatItself(t *testing.T) {
+	w := newWorld(t, "again")
+	const message = "the vendor refused the request, and nothing was bought"
+	c := w.certificate("gateway-1", stalled(v1alpha1.ReasonRefused, message))
+	w.must(api.Create(t.Context(), &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{GenerateName: "gateway-1.", Namespace: w.namespace},
+		InvolvedObject: corev1.ObjectReference{Kind: "DeviceCertificate", Namespace: w.namespace, Name: "gateway-1", UID: c.UID},
+		Type:           corev1.EventTypeWarning, Reason: v1alpha1.ReasonRefused, Message: message, LastTimestamp: at(now.Add(-time.Minute)),
+	}))
+	r := w.plugin("status", "gateway-1")
+	w.wants(r, 0, "60s ago RefusedByVendor: as above")
+	if n := strings.Count(r.out, message); n != 1 {
+		t.Errorf("said %d times:\n%s", n, r.out)
+	}
 }
 
 func attempt(id string) *v1alpha1.Attempt {

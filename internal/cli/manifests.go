@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -23,6 +24,8 @@ type manifests struct {
 	issuers map[[3]string]*issuer
 	// namespaces are the labels of those among the files.
 	namespaces map[string]map[string]string
+	// secrets are those among the files. What they hold may be encrypted there.
+	secrets map[client.ObjectKey]bool
 }
 
 // files reads the objects. Certificates and issuers without a namespace belong to the one given.
@@ -40,7 +43,7 @@ func (o *planOptions) files(namespace string) (*manifests, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the files: %w", err)
 	}
-	read := &manifests{issuers: make(map[[3]string]*issuer), namespaces: make(map[string]map[string]string)}
+	read := &manifests{issuers: make(map[[3]string]*issuer), namespaces: make(map[string]map[string]string), secrets: make(map[client.ObjectKey]bool)}
 	for _, info := range infos {
 		object, ok := info.Object.(*unstructured.Unstructured)
 		if !ok {
@@ -58,6 +61,9 @@ func (m *manifests) add(object *unstructured.Unstructured, namespace string) err
 	if kind.Group == "" && kind.Kind == "Namespace" {
 		m.namespaces[object.GetName()] = object.GetLabels()
 		return nil
+	}
+	if kind.Group == "" && kind.Kind == "Secret" {
+		m.secrets[client.ObjectKey{Namespace: cmp.Or(object.GetNamespace(), namespace), Name: object.GetName()}] = true
 	}
 	if kind.Group != v1alpha1.SchemeGroupVersion.Group {
 		return nil

@@ -26,8 +26,8 @@ func newPlanCommand(e *Environment) *cobra.Command {
 		Use:   "plan -f FILE...",
 		Short: "Say what applying files would buy, re-render or have refused",
 		Long: "Say what applying files would cost, before they are merged. The API server validates each DeviceCertificate by a dry run, and the\n" +
-			"operator's own rules compare it with what is stored. Nothing is changed. Issuers and namespaces among the files count as applied;\n" +
-			"other kinds are passed over. A field that the cluster has and a file has not counts as removed.\n\n" +
+			"operator's own rules compare it with what is stored. Nothing is changed. Issuers, namespaces and Secrets among the files count as\n" +
+			"applied; other kinds are passed over. A field that the cluster has and a file has not counts as removed.\n\n" +
 			"Exit status: 0 nothing would be bought, 2 something would be, 3 something would be refused, 1 it could not be found out.\n\n" +
 			"You need to get and patch devicecertificates, create them for new ones, and may get issuers, Secrets and the namespace: what you\n" +
 			"may not read is assumed to stay as it is, and the answer says so.",
@@ -125,8 +125,13 @@ type foreseen struct {
 	Changed []string `json:"changed,omitempty"`
 	// WaitsFor says what holds the purchase up, and passes by itself or with somebody's help.
 	WaitsFor string `json:"waitsFor,omitempty"`
+	// Doubts are why the vendor may refuse what would be bought.
+	Doubts []string `json:"doubts,omitempty"`
 	// Remarks say what could not be read, and what was assumed instead.
 	Remarks []string `json:"remarks,omitempty"`
+
+	// unwanted is why the operator would not ask the vendor for it.
+	unwanted string
 }
 
 func (f *forecast) add(one foreseen) {
@@ -154,6 +159,9 @@ func (o *planOptions) show(f forecast) {
 		}
 		for _, field := range one.Changed {
 			n.add(leaf("changed: %s", clean(field)))
+		}
+		for _, doubt := range one.Doubts {
+			n.add(leaf("%s %s", p.paint(bad, "the vendor may refuse it:"), clean(doubt)))
 		}
 		if one.WaitsFor != "" {
 			n.add(leaf("not at once: %s", clean(one.WaitsFor)))

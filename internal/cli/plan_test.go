@@ -133,8 +133,64 @@ func TestPlanCountsWhatElseIsInTheFiles(t *testing.T) {
 	w.wants(w.plugin("plan", "-f", w.files(granted)), 1, "no DeviceCertificate in these files")
 	w.wants(w.plugin("plan", "-f", w.files("a: [")), 1, "read the files")
 	w.wants(w.plugin("plan"), 1, "say which files")
-	typo := strings.Replace(w.manifest(c), "enrollmentProfileID", "enrolmentProfileID", 1)
-	w.wants(w.plugin("plan", "-f", w.files(typo)), 3, "enrolmentProfileID")
+}
+
+func TestPlanRefusesWhatTheClusterWouldRefuse(t *testing.T) {
+	w := newWorld(t, "typos")
+	w.issuer()
+	c := w.bought("gateway-1")
+	fresh := w.manifest(c, func(c *v1alpha1.DeviceCertificate) { c.Name, c.Spec.Secret.Name = "gateway-2", "" })
+	for name, file := range map[string]string{"of a new object": fresh, "of an old one": w.manifest(c)} {
+		typo := strings.Replace(file, "enrollmentProfileID", "enrolmentProfileID", 1)
+		w.wants(w.plugin("plan", "-f", w.files(typo)), 3, "enrolmentProfileID")
+		optional := strings.Replace(file, "privateKey:", "privatekey:", 1)
+		r := w.plugin("plan", "-f", w.files(optional))
+		if r.status != 3 || !strings.Contains(r.out, `unknown field "spec.privatekey"`) {
+			t.Errorf("a typo in an optional field %s: exit status %d\n%s", name, r.status, r.out)
+		}
+	}
+	format := strings.Replace(fresh, "format: pem", "format: p12", 1)
+	r := w.plugin("plan", "-f", w.files(format))
+	w.wants(r, 3, `Unsupported value: "p12"`)
+	if strings.Contains(r.out, "were not checked") {
+		t.Errorf("the API server's small talk is shown:\n%s", r.out)
+	}
+}
+
+func TestPlanTellsWhatTheVendorMayRefuse(t *testing.T) {
+	w := newWorld(t, "doubts")
+	w.issuer()
+	c := w.bought("gateway-1")
+	fresh := func(edit func(*v1alpha1.DeviceCertificate)) string {
+		return w.files(w.manifest(c, func(c *v1alpha1.DeviceCertificate) { c.Name, c.Spec.Secret.Name = "gateway-2", "" }, edit))
+	}
+	keyType := func(word string) func(*v1alpha1.DeviceCertificate) {
+		return func(c *v1alpha1.DeviceCertificate) { c.Spec.PrivateKey.KeyType = word }
+	}
+	w.wants(w.plugin("plan", "-f", fresh(keyType("ec256"))), 2, "the vendor may refuse it: key type ec256 is not one the vendor documents: rsa_2048")
+	w.publish("digicert")
+	w.wants(w.plugin("plan", "-f", fresh(keyType("p_521"))), 3, "doubts/gateway-2 is refused", "device attribute DEVICE_IDENTIFIER (Serial no.) is mandatory")
+	identified := func(c *v1alpha1.DeviceCertificate) {
+		c.Spec.DeviceAttributes = []v1alpha1.Attribute{{ID: "DEVICE_IDENTIFIER", Value: new("gateway-2")}}
+		c.Spec.PrivateKey.KeyType = "p_521"
+	}
+	w.wants(w.plugin("plan", "-f", fresh(identified)), 2, `the vendor may refuse it: key type p_521 is not among those the profile lists: one of "p_256", "rsa_2048"`)
+}
+
+func TestPlanTellsWhichKeystoresWaitForAPassword(t *testing.T) {
+	w := newWorld(t, "keystores")
+	w.issuer()
+	c := w.bought("gateway-1")
+	stores := w.manifest(c, func(c *v1alpha1.DeviceCertificate) {
+		word := v1alpha1.SecretKeyReference{Name: "keystore", Key: "password"}
+		c.Spec.Secret.Outputs = &v1alpha1.Outputs{PKCS12: &v1alpha1.PKCS12Output{PasswordSecretRef: word}, JKS: &v1alpha1.JKSOutput{PasswordSecretRef: word}}
+	})
+	waits := "is left out until Secret keystore has a key password"
+	w.wants(w.plugin("plan", "-f", w.files(stores)), 0, "spec.secret.outputs.pkcs12 "+waits, "spec.secret.outputs.jks "+waits)
+	secret := `{apiVersion: v1, kind: Secret, metadata: {name: keystore}, stringData: {password: changeit}}`
+	if r := w.plugin("plan", "-f", w.files(stores, secret)); r.status != 0 || strings.Contains(r.out, waits) {
+		t.Errorf("with the Secret among the files: exit status %d\n%s", r.status, r.out)
+	}
 }
 
 func TestPlanSeesWhatIsStoredAlready(t *testing.T) {

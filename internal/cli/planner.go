@@ -4,11 +4,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -59,6 +61,12 @@ func (p *planner) foresee(ctx context.Context, written *unstructured.Unstructure
 	return f, p.compare(ctx, &f, live, wanted)
 }
 
+// strict has the API server refuse a field that is none, as it does for `kubectl apply`.
+const strict = client.FieldValidation(metav1.FieldValidationStrict)
+
+// unchecked is what the API server adds when it stops at the first errors; it says nothing of the object.
+const unchecked = "some validation rules were not checked because the object was invalid"
+
 // refusal is what the API server said, without its preamble.
 func refusal(err error) string {
 	var status apierrors.APIStatus
@@ -66,6 +74,9 @@ func refusal(err error) string {
 		var texts []string
 		for _, cause := range status.Status().Details.Causes {
 			text := cause.Message
+			if strings.Contains(text, unchecked) {
+				continue
+			}
 			if cause.Field != "" && cause.Field != "<nil>" {
 				text = cause.Field + ": " + text
 			}
@@ -85,8 +96,7 @@ func (p *planner) dryRun(ctx context.Context, written *unstructured.Unstructured
 		wanted.Object["metadata"] = map[string]any{"name": written.GetName(), "namespace": written.GetNamespace()}
 		wanted.SetAnnotations(written.GetAnnotations())
 		wanted.Object["spec"] = written.Object["spec"]
-		err := p.Create(ctx, wanted, &client.CreateOptions{DryRun: []string{metav1.DryRunAll}, Raw: &metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict}}, fieldOwner)
-		if err != nil {
+		if err := p.Create(ctx, wanted, client.DryRunAll, strict, fieldOwner); err != nil {
 			return nil, err
 		}
 		return typed(wanted)
@@ -105,9 +115,7 @@ func (p *planner) dryRun(ctx context.Context, written *unstructured.Unstructured
 	}
 	wanted.SetNamespace(live.Namespace)
 	wanted.SetName(live.Name)
-	err = p.Patch(ctx, wanted, client.RawPatch(types.JSONPatchType, patch),
-		&client.PatchOptions{DryRun: []string{metav1.DryRunAll}, Raw: &metav1.PatchOptions{FieldValidation: metav1.FieldValidationStrict}}, fieldOwner)
-	if err != nil {
+	if err := p.Patch(ctx, wanted, client.RawPatch(types.JSONPatchType, patch), client.DryRunAll, strict, fieldOwner); err != nil {
 		return nil, err
 	}
 	return typed(wanted)
@@ -130,6 +138,8 @@ func (p *planner) compare(ctx context.Context, f *foreseen, live, wanted *v1alph
 		f.remark("a purchase is due anyway: %s", needed.Message)
 	case needed.Buys() && actual.Action == plan.ActionBlock && !s.Certificate.Spec.Suspend:
 		f.Verdict, f.Reason, f.Message = verdictRefused, actual.Reason, actual.Message
+	case needed.Buys() && f.unwanted != "":
+		f.Verdict, f.Reason, f.Message, f.unwanted = verdictRefused, v1alpha1.ReasonInvalidSpec, f.unwanted, ""
 	case needed.Buys():
 		f.Verdict, f.Reason, f.Message = verdictBuys, needed.Reason, needed.Message
 		f.Changed = changed(live, wanted)
@@ -141,7 +151,34 @@ func (p *planner) compare(ctx context.Context, f *foreseen, live, wanted *v1alph
 	default:
 		f.Verdict = verdictNothing
 	}
+	if f.unwanted != "" {
+		f.remark("%s", f.unwanted)
+	}
+	if f.Verdict != verdictBuys {
+		f.Doubts = nil
+	}
+	if f.Verdict == verdictBuys || f.Verdict == verdictRenders {
+		p.keystores(ctx, f, wanted)
+	}
 	return nil
+}
+
+// keystores remarks which ones are left out for want of a password. Secrets among the files count as applied.
+func (p *planner) keystores(ctx context.Context, f *foreseen, c *v1alpha1.DeviceCertificate) {
+	missing := func(output string, ref v1alpha1.SecretKeyReference) {
+		at, secret := client.ObjectKey{Namespace: c.Namespace, Name: ref.Name}, &corev1.Secret{}
+		err := p.Get(ctx, at, secret)
+		if !p.manifests.secrets[at] && (apierrors.IsNotFound(err) || err == nil && len(secret.Data[ref.Key]) == 0) {
+			f.remark("spec.secret.outputs.%s is left out until Secret %s has a key %s", output, ref.Name, ref.Key)
+		}
+	}
+	outputs := cmp.Or(c.Spec.Secret.Outputs, new(v1alpha1.Outputs))
+	if outputs.PKCS12 != nil {
+		missing("pkcs12", outputs.PKCS12.PasswordSecretRef)
+	}
+	if outputs.JKS != nil {
+		missing("jks", outputs.JKS.PasswordSecretRef)
+	}
 }
 
 // ideal is the same snapshot with nothing in the way of a purchase: it tells what is needed, whatever holds it up today.

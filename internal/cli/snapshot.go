@@ -73,15 +73,16 @@ func (p *planner) snapshot(ctx context.Context, f *foreseen, live, wanted *v1alp
 }
 
 // resolved is the spec with its attributes under their ids, as far as a published specification of the profile tells them, and that
-// specification; nil if there is none. What it says the vendor would refuse is remarked.
+// specification; nil if there is none. It notes what the operator would not ask for, and what the vendor may refuse.
 func (p *planner) resolved(ctx context.Context, f *foreseen, c *v1alpha1.DeviceCertificate) (*v1alpha1.DeviceCertificateSpec, *profile.Specification) {
-	found, _, err := p.published(ctx, c.Spec.EnrollmentProfileID, operatorNamespace)
-	if err != nil || len(found) == 0 {
-		return &c.Spec, nil
-	}
-	wants := found[0].Specification
 	spec := c.Spec.DeepCopy()
 	request := profile.Request{KeyType: spec.PrivateKey.KeyType, Format: string(spec.PrivateKey.Format)}
+	found, _, err := p.published(ctx, spec.EnrollmentProfileID, operatorNamespace)
+	if err != nil || len(found) == 0 {
+		f.Doubts = (&profile.Specification{}).Check(request).Warnings
+		return spec, nil
+	}
+	wants := found[0].Specification
 	for _, part := range []struct {
 		kind       profile.Kind
 		attributes []v1alpha1.Attribute
@@ -91,15 +92,17 @@ func (p *planner) resolved(ctx context.Context, f *foreseen, c *v1alpha1.DeviceC
 			a := &part.attributes[i]
 			id, err := wants.ResolveID(part.kind, a.ID)
 			if err != nil {
-				f.remark("%v", err)
+				f.unwanted = err.Error()
 				return &c.Spec, wants
 			}
 			a.ID = id
 			*part.sent = append(*part.sent, profile.Value{ID: id, Values: attributeValues(*a)})
 		}
 	}
-	for _, problem := range wants.Check(request).Problems {
-		f.remark("the profile's published specification says: %s", problem)
+	report := wants.Check(request)
+	f.Doubts = report.Warnings
+	if len(report.Problems) > 0 {
+		f.unwanted = "the profile's published specification says: " + strings.Join(report.Problems, "; ")
 	}
 	return spec, wants
 }

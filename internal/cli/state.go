@@ -148,6 +148,9 @@ func next(c *v1alpha1.DeviceCertificate, now time.Time) []string {
 	attempt, failures := c.Status.Attempt, c.Status.Failures
 	switch {
 	case c.DeletionTimestamp != nil:
+		if attempt != nil {
+			say("the operator finds out what became of the open attempt first; a deletion waits for the vendor for a quarter of an hour at most")
+		}
 		say("the operator carries out spec.secret.deletionPolicy and spec.revocation.onDelete, and lets the object go")
 		return lines
 	case stateOf(c, now) == stateUnseen:
@@ -161,10 +164,18 @@ func next(c *v1alpha1.DeviceCertificate, now time.Time) []string {
 		say("nothing is bought, until spec.suspend is false again")
 	case failures != nil && failures.NextTime != nil && failures.NextTime.After(now):
 		say("it is tried again by itself on %s; at once by: %s", when(failures.NextTime.Time, now), plugin("retry"))
+	case concern(c).Reason == v1alpha1.ReasonIssuerNotFound:
+		say("it goes on by itself once there is %s %s", c.Spec.IssuerRef.Kind, c.Spec.IssuerRef.Name)
+	case concern(c).Reason == v1alpha1.ReasonIssuerNotReady:
+		say("it goes on by itself once %s %s is ready", c.Spec.IssuerRef.Kind, c.Spec.IssuerRef.Name)
 	case blocked(c) != "":
 		say("nothing by itself: act on the message above; the operator notices within minutes, or at once by: %s", plugin("retry"))
 	}
-	if at, asked := pending(c); asked && attempt == nil {
+	switch at, asked := pending(c); {
+	case !asked || attempt != nil:
+	case c.Status.NotBefore != nil && at.Before(c.Status.NotBefore.Time):
+		say("the renewal that was asked for on %s is not made, as the certificate is newer: %s", when(at, now), plugin("renew"))
+	default:
 		say("a renewal was asked for on %s and has not been carried out", when(at, now))
 	}
 	if renewal := c.Status.RenewalTime; renewal != nil && renewal.After(now) && !suspended(c) {

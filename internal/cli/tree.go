@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/plan"
@@ -25,7 +25,7 @@ func (o *statusOptions) tree(around surroundings, now time.Time) node {
 	if matter := concern(c); matter.Type != "" {
 		root.add(leaf("%s %s", p.paint(is.tone(), matter.Reason+":"), clean(matter.Message)))
 	}
-	if c.Status.ObservedGeneration >= 0 && c.Status.ObservedGeneration < c.Generation {
+	if c.DeletionTimestamp == nil && c.Status.ObservedGeneration >= 0 && c.Status.ObservedGeneration < c.Generation {
 		root.add(leaf("%s the operator has not looked at the last change of the spec yet", p.paint(busy, "Outdated:")))
 	}
 	root.add(o.certificateNode(c, now), o.secretNode(around), o.issuerNode(around))
@@ -78,11 +78,15 @@ func (o *statusOptions) secretNode(around surroundings) node {
 	c, p := around.certificate, painter(o.Colours)
 	sync := condition(c.Status.Conditions, v1alpha1.ConditionSecretInSync)
 	said := p.paint(faint, "not written yet")
-	switch sync.Status {
-	case metav1.ConditionTrue:
+	switch {
+	case sync.Status == metav1.ConditionTrue && apimeta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ConditionOutputsIncomplete):
+		said = p.paint(busy, "holds the certificate, and not every output that the spec asks for")
+	case sync.Status == metav1.ConditionTrue:
 		said = p.paint(good, "holds what the spec asks for")
-	case metav1.ConditionFalse:
+	case sync.Status == metav1.ConditionFalse:
 		said = p.paint(bad, "out of sync: ") + clean(sync.Message)
+	case concern(c).Reason == v1alpha1.ReasonSecretConflict:
+		said = p.paint(bad, "which belongs to somebody else")
 	}
 	n := leaf("%s %s, %s", o.head("Secret"), secretName(c), said)
 	if around.secret == nil {
@@ -145,23 +149,6 @@ func (o *statusOptions) failuresNode(c *v1alpha1.DeviceCertificate, now time.Tim
 	return n
 }
 
-// remarksNode are conditions that are no trouble yet, and worth knowing.
-func (o *statusOptions) remarksNode(c *v1alpha1.DeviceCertificate) node {
-	var remarks []node
-	for _, kind := range []string{v1alpha1.ConditionDiffersFromRequest, v1alpha1.ConditionOutputsIncomplete} {
-		if found := condition(c.Status.Conditions, kind); found.Status == metav1.ConditionTrue {
-			remarks = append(remarks, leaf("%s: %s", kind, clean(found.Message)))
-		}
-	}
-	if r := c.Status.Replacements; r != nil && r.Count > 1 {
-		remarks = append(remarks, leaf("%d unscheduled purchases in a row: find out who asks for renewals, or changes the Secret or the spec", r.Count))
-	}
-	if len(remarks) == 0 {
-		return node{}
-	}
-	return node{text: o.head("Remarks"), children: remarks}
-}
-
 func (o *statusOptions) orphansNode(c *v1alpha1.DeviceCertificate, now time.Time) node {
 	if len(c.Status.Orphans) == 0 {
 		return node{}
@@ -221,7 +208,11 @@ func (o *statusOptions) eventsNode(around surroundings, now time.Time) node {
 		if e.Type == corev1.EventTypeWarning {
 			reason = painter(o.Colours).paint(bad, reason)
 		}
-		n.add(leaf("%s %s: %s", relative(eventTime(e), now), reason, clean(e.Message)))
+		message := clean(e.Message)
+		if e.Message == concern(around.certificate).Message {
+			message = "as above"
+		}
+		n.add(leaf("%s %s: %s", relative(eventTime(e), now), reason, message))
 	}
 	return n
 }
