@@ -50,6 +50,8 @@ type observed struct {
 	// accepted: an earlier process has tried this very connection and credential, and search is what it found out.
 	accepted bool
 	search   v1alpha1.CapabilityState
+	// source says where the credential was read, for whoever has to replace it.
+	source string
 	// watched: a watch tells when anything changes that it was read from.
 	watched bool
 }
@@ -154,12 +156,12 @@ func (r *IssuerReconciler) readConnection(ctx context.Context, i issuer, o *obse
 func (r *IssuerReconciler) readCredential(ctx context.Context, spec *v1alpha1.IssuerSpec, namespace string, o *observed) error {
 	switch auth := spec.Auth; {
 	case auth.APIToken != nil:
-		token, err := r.readToken(ctx, namespace, auth.APIToken.SecretRef)
+		token, err := r.readToken(ctx, namespace, auth.APIToken.SecretRef, o)
 		o.Credential.APIToken = token
 		o.material = append(o.material, token...)
 		return err
 	case auth.EnrollmentPasscode != nil:
-		passcode, err := r.readToken(ctx, namespace, auth.EnrollmentPasscode.SecretRef)
+		passcode, err := r.readToken(ctx, namespace, auth.EnrollmentPasscode.SecretRef, o)
 		o.Credential.Passcode = passcode
 		o.CanSearch, o.CanRevoke = v1alpha1.CapabilityNo, v1alpha1.CapabilityNo
 		o.material = append(o.material, passcode...)
@@ -171,7 +173,8 @@ func (r *IssuerReconciler) readCredential(ctx context.Context, spec *v1alpha1.Is
 }
 
 // readToken reads a token or passcode. A newline at its end, as kubectl create secret --from-file leaves it, is not part of it.
-func (r *IssuerReconciler) readToken(ctx context.Context, namespace string, ref v1alpha1.SecretKeyReference) (string, error) {
+func (r *IssuerReconciler) readToken(ctx context.Context, namespace string, ref v1alpha1.SecretKeyReference, o *observed) (string, error) {
+	o.source = fmt.Sprintf("key %s of Secret %s/%s", ref.Key, namespace, ref.Name)
 	secret, err := r.readIssuerSecret(ctx, namespace, ref.Name)
 	if err != nil {
 		return "", err
@@ -225,6 +228,7 @@ func (r *IssuerReconciler) readClientCertificate(ctx context.Context, spec *v1al
 		o.URL = twin
 	}
 	name := auth.SecretRef.Name
+	o.source = fmt.Sprintf("Secret %s/%s", namespace, name)
 	secret, err := r.readIssuerSecret(ctx, namespace, name)
 	if err != nil {
 		return err

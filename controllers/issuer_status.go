@@ -123,6 +123,9 @@ func issuerConditions(found observed, state account.State, can *v1alpha1.Capabil
 		add(v1alpha1.ConditionBudgetExceeded, metav1.ConditionTrue, v1alpha1.ReasonBudgetExceeded,
 			"spec.limits.issuancesPerDay is used up, or kept for renewals that fall due today: certificates wait for the next day in UTC; raise the limit if that is too late")
 	}
+	if state.Reason == v1alpha1.ReasonCredentialRefused && found.source != "" {
+		state.Message += ". It is read from " + found.source
+	}
 	switch {
 	case state.Reason == v1alpha1.ReasonUnreachable || state.Reason == v1alpha1.ReasonProbing:
 		add(v1alpha1.ConditionReady, metav1.ConditionFalse, state.Reason, state.Message)

@@ -439,7 +439,7 @@ func TestARefusedTokenIsTriedAgainWithBackOffAndAtOnceWhenItChanges(t *testing.T
 	for try := 1; try <= 4; try++ {
 		waited = d.reconcile(id)
 		message := d.wantCondition(id, metav1.ConditionFalse, v1alpha1.ReasonCredentialRefused, v1alpha1.ConditionStalled)
-		if !strings.Contains(message, "expired") || d.requests() != try {
+		if !strings.Contains(message, "expired") || !strings.Contains(message, "It is read from key token of Secret "+id.Namespace+"/") || d.requests() != try {
 			t.Errorf("message %q after %d requests, want %d", message, d.requests(), try)
 		}
 		if least := 5 * time.Second << (try - 1); waited < least || waited > least+least/10 {

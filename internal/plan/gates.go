@@ -24,9 +24,13 @@ func issuerGate(s *Snapshot, _ Plan) (Plan, bool) {
 	name := fmt.Sprintf("%s %s", ref.Kind, ref.Name)
 	switch i := s.Issuer; {
 	case !i.Found:
+		remedy := ": create it, or correct spec.issuerRef"
+		if ref.Kind == v1alpha1.KindDeviceIssuer {
+			remedy += ", which means a DeviceIssuer of this namespace unless its kind is ClusterDeviceIssuer"
+		}
 		return Plan{
 			Action: ActionWait, Reason: v1alpha1.ReasonIssuerNotFound, Failing: true,
-			Message: name + " does not exist or is not served by this operator: create it, or correct spec.issuerRef",
+			Message: name + " does not exist or is not served by this operator" + remedy,
 		}, true
 	case i.Suspended:
 		return Plan{Action: ActionWait, Reason: v1alpha1.ReasonSuspended, Message: name + " is suspended; nothing is bought until its spec.suspend is false", AwaitsIssuer: true}, true

@@ -24,6 +24,7 @@ func TestAPurchaseWaitsForItsIssuer(t *testing.T) {
 	connecting.failing = false
 	checkAll(t, []decision{
 		row(missing, "no such issuer", "ClusterDeviceIssuer digicert does not exist", issuerMissing),
+		row(missing, "no such issuer of the namespace", "unless its kind is ClusterDeviceIssuer", issuerMissing, func(s *Snapshot) { s.Certificate.Spec.IssuerRef.Kind = v1alpha1.KindDeviceIssuer }),
 		row(suspended, "suspended", "spec.suspend", issuerSuspended),
 		row(connecting, "just started", "being connected", issuerUnknown),
 		row(waits, "down", "no route to host (Unreachable)", issuerDown),

@@ -21,7 +21,7 @@ func Denied(grants []v1alpha1.Grant, namespaceLabels map[string]string, spec *v1
 	if len(grants) == 0 {
 		return fmt.Sprintf("%s %s grants nothing to anybody: its owner must add spec.grants", spec.IssuerRef.Kind, spec.IssuerRef.Name)
 	}
-	nearest := "no grant selects this namespace"
+	nearest := "no grant selects this namespace by its labels"
 	for i := range grants {
 		denied := deniedBy(&grants[i], namespaceLabels, spec, idsOf)
 		if denied == "" {
@@ -31,7 +31,7 @@ func Denied(grants []v1alpha1.Grant, namespaceLabels map[string]string, spec *v1
 			nearest = denied
 		}
 	}
-	return fmt.Sprintf("%s %s does not grant this request: %s", spec.IssuerRef.Kind, spec.IssuerRef.Name, nearest)
+	return fmt.Sprintf("%s %s does not grant this request: %s; correct the request, or ask the issuer's owner for a wider grant", spec.IssuerRef.Kind, spec.IssuerRef.Name, nearest)
 }
 
 const notSelected = "namespace not selected"

@@ -90,7 +90,7 @@ func TestARequestMustSatisfyOneGrantWhole(t *testing.T) {
 			if (got == "") != (c.says == "") || !strings.Contains(got, c.says) {
 				t.Errorf("denied with %q, want %q", got, c.says)
 			}
-			if got != "" && !strings.HasPrefix(got, "ClusterDeviceIssuer digicert ") {
+			if got != "" && !(strings.HasPrefix(got, "ClusterDeviceIssuer digicert ") && strings.Contains(got, "owner")) {
 				t.Errorf("%q does not say whose owner to ask", got)
 			}
 		})
