@@ -157,7 +157,7 @@ func (w *world) newOperator() *DeviceCertificateReconciler {
 		Client: w.api.client(cached), Reader: w.api.client(live), Flights: NewFlights(), Recorder: w.events, Telemetry: w.telemetry, Clock: hastyClock{w.clock},
 		Issuers: labels.Everything(), WatchSecrets: true, memory: newMemory(),
 	}
-	hosts, err := account.ParseHostPolicy("localhost,127.0.0.1", "")
+	hosts, err := account.ParseHostPolicy("localhost,127.0.0.1", "", "")
 	w.must(err)
 	w.accounts = account.NewRegistry(account.Options{
 		Clock: w.clock, Hosts: hosts, UserAgent: "test", Log: ctrl.Log.WithName("account"),

@@ -112,7 +112,7 @@ const (
 	ReasonCredentialRefused = "CredentialRefused"
 	// ReasonUnreachable: the vendor's host cannot be reached.
 	ReasonUnreachable = "Unreachable"
-	// ReasonHostForbidden: --allowed-hosts does not admit the host.
+	// ReasonHostForbidden: --allowed-hosts does not admit the host, or --allowed-proxies the proxy.
 	ReasonHostForbidden = "HostForbidden"
 	// ReasonClockSkew: the operator's clock and the vendor's are more than five minutes apart.
 	ReasonClockSkew = "ClockSkew"

@@ -33,6 +33,7 @@ type IssuerSpec struct {
 	// +optional
 	CABundle string `json:"caBundle,omitempty"`
 	// proxyURL is the HTTP proxy to the vendor, such as http://proxy.corp.example:3128: http or https, host and port alone.
+	// The operator's --allowed-proxies must admit it, because whoever chooses the proxy and the CA bundle receives the credential.
 	// Default: no proxy; the environment's proxy settings are not used.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=267

@@ -47,7 +47,7 @@ const inClusterNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namesp
 // parse reads the flags. Unknown and contradictory ones are errors of one line.
 func parse(args []string) (options, error) {
 	var o options
-	var namespaces, selector, hosts, networks, detail string
+	var namespaces, selector, hosts, proxies, networks, detail string
 	fs := flag.NewFlagSet("manager", flag.ContinueOnError)
 	config.RegisterFlags(fs) // --kubeconfig
 	fs.BoolVar(&o.leaderElect, "leader-elect", false, "Elect a leader among several replicas; only the leader buys.")
@@ -59,7 +59,8 @@ func parse(args []string) (options, error) {
 	fs.StringVar(&selector, "issuer-selector", "", "Label selector of the issuers to serve. Empty: all.")
 	fs.StringVar(&o.clusterResourceNamespace, "cluster-resource-namespace", "", "Namespace of the Secrets and ConfigMaps that ClusterDeviceIssuers name. Default: the manager's own.")
 	fs.StringVar(&hosts, "allowed-hosts", "", "Hosts an issuer may name, separated by commas: exact names, *.suffix or IPs, optionally with a port. Default: DigiCert ONE's production and demo hosts.")
-	fs.StringVar(&networks, "allowed-networks", "", "CIDRs outside the public address space that an allowed host may resolve to, separated by commas. Listing localhost or an IP in --allowed-hosts implies it.")
+	fs.StringVar(&proxies, "allowed-proxies", "", "Proxies an issuer may name, in the form of --allowed-hosts. Default: none.")
+	fs.StringVar(&networks, "allowed-networks", "", "CIDRs outside the public address space that an allowed host or proxy may resolve to, separated by commas. Listing localhost or an IP as a host or proxy implies it for that.")
 	fs.BoolVar(&o.watchSecrets, "watch-secrets", true, "Watch the metadata of labelled Secrets. False needs no list or watch right on Secrets; changes are then noticed within five minutes.")
 	fs.IntVar(&o.maxConcurrentReconciles, "max-concurrent-reconciles", 8, "Objects reconciled at a time. Requests to the vendor are bounded by the issuers' limits instead.")
 	fs.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 2*time.Minute, "How long a stopping manager waits for certificates on their way. Keep the pod's termination grace period longer.")
@@ -71,7 +72,7 @@ func parse(args []string) (options, error) {
 		return o, fmt.Errorf("unexpected argument %q: flags begin with --", fs.Arg(0))
 	}
 	var err error
-	if o.hosts, err = account.ParseHostPolicy(hosts, networks); err != nil {
+	if o.hosts, err = account.ParseHostPolicy(hosts, proxies, networks); err != nil {
 		return o, err
 	}
 	if o.issuers, err = labels.Parse(selector); err != nil {

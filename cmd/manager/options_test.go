@@ -16,6 +16,7 @@ func TestFlagsThatCannotBeMeantAreRefusedInOneLine(t *testing.T) {
 	for flag, want := range map[string]string{
 		"--allowed-host=a.example":           "not defined",
 		"--allowed-hosts=https://a.example":  "--allowed-hosts",
+		"--allowed-proxies=http://a.example": "--allowed-proxies",
 		"--allowed-networks=10.0.0.0/99":     "--allowed-networks",
 		"--issuer-selector=team in (a":       "--issuer-selector",
 		"--certificate-metrics=some":         "--certificate-metrics",

@@ -173,7 +173,7 @@ func TestAClockThatIsFarOffStopsBuyingUntilItIsRight(t *testing.T) {
 	skew := 10 * time.Minute
 	c := skewedVendor(t, &skew)
 	d := newDesk(t)
-	hosts, err := ParseHostPolicy("127.0.0.1", "")
+	hosts, err := ParseHostPolicy("127.0.0.1", "", "")
 	if err != nil {
 		t.Fatal(err)
 	}

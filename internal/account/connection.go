@@ -73,7 +73,7 @@ type Connection struct {
 // Update tells what became of an issuer. A changed spec or credential makes a new client; requests under way end with the old one.
 // A credential that is only proven anew keeps its client, circuit and skew.
 //
-// The error is a *HostError if --allowed-hosts does not admit the URL, and otherwise says which part of the connection is unusable.
+// The error is a *HostError if --allowed-hosts does not admit the URL or --allowed-proxies the proxy, and otherwise says which part of the connection is unusable.
 // The issuer then has no client and is not ready.
 func (r *Registry) Update(id ID, c Connection) error {
 	r.mu.Lock()
@@ -135,6 +135,9 @@ func (r *Registry) newClient(c Connection) (*trustmanager.Client, error) {
 	if err := r.options.Hosts.Check(c.URL); err != nil {
 		return nil, err
 	}
+	if err := r.options.Hosts.CheckProxy(c.ProxyURL); err != nil {
+		return nil, err
+	}
 	if c.Credential == (trustmanager.Credential{}) && !c.Ready {
 		return nil, nil
 	}
@@ -143,7 +146,7 @@ func (r *Registry) newClient(c Connection) (*trustmanager.Client, error) {
 		Credential:     c.Credential,
 		RootCAs:        c.RootCAs,
 		ProxyURL:       c.ProxyURL,
-		DialControl:    r.options.Hosts.DialControl,
+		DialControl:    r.options.Hosts.DialControl(c.ProxyURL),
 		RequestTimeout: c.timeout(),
 		UserAgent:      r.options.UserAgent,
 		Now:            r.options.Clock.Now,

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -15,7 +16,7 @@ import (
 
 func policy(t testing.TB, hosts, networks string) HostPolicy {
 	t.Helper()
-	p, err := ParseHostPolicy(hosts, networks)
+	p, err := ParseHostPolicy(hosts, "", networks)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,12 +121,15 @@ func TestTheZeroPolicyAllowsNoHost(t *testing.T) {
 
 func TestParseHostPolicyRefusesWhatItDoesNotUnderstand(t *testing.T) {
 	for _, hosts := range []string{"*", "*.", "*.com", "*.10.0.0.1", "*.[::1]", "a.*.example", "https://one.example.com", "one.example.com/x", "one.example.com:x", "one.example.com:0", "user@one.example.com", "a b", "1.2.3", "*.*.example.com"} {
-		if p, err := ParseHostPolicy(hosts, ""); err == nil {
+		if p, err := ParseHostPolicy(hosts, "", ""); err == nil {
 			t.Errorf("--allowed-hosts=%s: accepted as %+v", hosts, p)
+		}
+		if p, err := ParseHostPolicy("", hosts, ""); err == nil || !strings.Contains(err.Error(), "--allowed-proxies") {
+			t.Errorf("--allowed-proxies=%s: accepted as %+v, or refused without its name (%v)", hosts, p, err)
 		}
 	}
 	for _, networks := range []string{"10.0.0.1", "10.0.0.0/33", "x", "10.0.0.0/8;11.0.0.0/8", "::ffff:10.0.0.0/104"} {
-		if _, err := ParseHostPolicy("a.example", networks); err == nil {
+		if _, err := ParseHostPolicy("a.example", "", networks); err == nil {
 			t.Errorf("--allowed-networks=%s: accepted", networks)
 		}
 	}
@@ -134,7 +138,7 @@ func TestParseHostPolicyRefusesWhatItDoesNotUnderstand(t *testing.T) {
 func TestDialControlForbidsAddressesThatAreNotPublic(t *testing.T) {
 	p := policy(t, "", "")
 	for _, address := range []string{"8.8.8.8", "1.1.1.1", "100.63.255.255", "100.128.0.1", "172.15.0.1", "172.32.0.1", "2606:4700::1111", "2a00:1450::1"} {
-		if err := p.DialControl("tcp", net.JoinHostPort(address, "443"), nil); err != nil {
+		if err := p.DialControl(nil)("tcp", net.JoinHostPort(address, "443"), nil); err != nil {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
@@ -144,12 +148,12 @@ func TestDialControlForbidsAddressesThatAreNotPublic(t *testing.T) {
 		"::", "::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::1", "100::1", "2001::1", "2001:db8::1",
 		"2002:7f00:1::", "3fff::1", "5f00::1", "fc00::1", "fd00:ec2::254", "fe80::1", "fe80::1%eth0", "fec0::1", "ff02::1", "localhost", "",
 	} {
-		err := p.DialControl("tcp", net.JoinHostPort(address, "443"), nil)
+		err := p.DialControl(nil)("tcp", net.JoinHostPort(address, "443"), nil)
 		if _, typed := errors.AsType[*HostError](err); !typed {
 			t.Errorf("%s: %v, want a *HostError", address, err)
 		}
 	}
-	if err := p.DialControl("tcp", "no port", nil); err == nil {
+	if err := p.DialControl(nil)("tcp", "no port", nil); err == nil {
 		t.Error("an address without port was allowed")
 	}
 }
@@ -174,9 +178,66 @@ func TestDialControlAllowsWhatTheFlagsName(t *testing.T) {
 		{"127.0.0.1:8443", "", "127.0.0.2", false},
 		{"[::1]", "", "::1", true},
 	} {
-		err := policy(t, tc.hosts, tc.networks).DialControl("tcp", net.JoinHostPort(tc.address, "8443"), nil)
+		err := policy(t, tc.hosts, tc.networks).DialControl(nil)("tcp", net.JoinHostPort(tc.address, "8443"), nil)
 		if allowed := err == nil; allowed != tc.allowed {
 			t.Errorf("hosts %q networks %q: dials %s: %t, want %t", tc.hosts, tc.networks, tc.address, allowed, tc.allowed)
+		}
+	}
+}
+
+func TestProxiesAreThoseThatAreListed(t *testing.T) {
+	for _, tc := range []struct {
+		proxies, url string
+		allowed      bool
+	}{
+		{"", "http://proxy.corp.example:3128", false},
+		{"", "http://one.digicert.com:443", false}, // a host is no proxy
+		{"proxy.corp.example:3128", "http://proxy.corp.example:3128", true},
+		{"proxy.corp.example:3128", "http://PROXY.corp.example:3128", true},
+		{"proxy.corp.example:3128", "http://proxy.corp.example:8080", false},
+		{"proxy.corp.example:3128", "http://proxy.corp.example", false},
+		{"proxy.corp.example:80", "http://proxy.corp.example", true},
+		{"proxy.corp.example:80", "https://proxy.corp.example", false},
+		{"proxy.corp.example:443", "https://proxy.corp.example", true},
+		{"proxy.corp.example", "https://proxy.corp.example:8443", true},
+		{"proxy.corp.example", "http://proxy.corp.example.evil.example", false},
+		{"proxy.corp.example", "http://proxy.corp.example.", false},
+		{"*.corp.example:3128", "http://a.corp.example:3128", true},
+		{"10.0.0.8:3128", "http://10.0.0.8:3128", true},
+		{"10.0.0.8:3128", "http://10.0.0.9:3128", false},
+		{"fd00::8", "http://[fd00::8]:3128", true},
+		{"127.0.0.1", "http://2130706433", false},
+	} {
+		p, err := ParseHostPolicy("", tc.proxies, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		proxy, err := url.Parse(tc.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = p.CheckProxy(proxy)
+		if _, typed := errors.AsType[*HostError](err); typed == tc.allowed || err != nil && !typed {
+			t.Errorf("%q admits %s: %v, want it allowed: %t", tc.proxies, tc.url, err, tc.allowed)
+		}
+	}
+	if err := (HostPolicy{}).CheckProxy(nil); err != nil {
+		t.Errorf("without a proxy: %v", err)
+	}
+}
+
+func TestAddressesOfHostsAndProxiesAreAllowedApart(t *testing.T) {
+	p, err := ParseHostPolicy("10.0.0.1", "10.0.0.8:3128", "192.168.0.0/16")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for address, want := range map[string]struct{ host, proxy bool }{
+		"10.0.0.1": {true, false}, "10.0.0.8": {false, true}, "192.168.1.1": {true, true}, "169.254.169.254": {false, false}, "8.8.8.8": {true, true},
+	} {
+		at := net.JoinHostPort(address, "3128")
+		got := struct{ host, proxy bool }{p.DialControl(nil)("tcp", at, nil) == nil, p.DialControl(&url.URL{})("tcp", at, nil) == nil}
+		if got != want {
+			t.Errorf("%s is dialled as %+v, want %+v", address, got, want)
 		}
 	}
 }
@@ -215,7 +276,7 @@ func FuzzDialControl(f *testing.F) {
 			return
 		}
 		var refused error
-		limit.Parser.Hold(t, len(raw), func() { refused = p.DialControl("tcp", netip.AddrPortFrom(ip, 443).String(), nil) })
+		limit.Parser.Hold(t, len(raw), func() { refused = p.DialControl(nil)("tcp", netip.AddrPortFrom(ip, 443).String(), nil) })
 		if refused != nil {
 			return
 		}

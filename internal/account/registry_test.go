@@ -7,7 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -40,7 +42,7 @@ type desk struct {
 
 func newDesk(t *testing.T) *desk {
 	t.Helper()
-	hosts, err := ParseHostPolicy("", "")
+	hosts, err := ParseHostPolicy("", "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -452,6 +454,22 @@ func TestUpdateRefusesAHostThatIsNotAllowed(t *testing.T) {
 		if err := d.call(issuerA, nil); !errors.Is(err, ErrNotConnected) {
 			t.Errorf("Call = %v, want ErrNotConnected", err)
 		}
+	})
+}
+
+func TestUpdateRefusesAProxyThatIsNotAllowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		c := connection()
+		c.ProxyURL = &url.URL{Scheme: "http", Host: "proxy.evil.example:3128"}
+		err := d.Update(issuerA, c)
+		if _, forbidden := errors.AsType[*HostError](err); !forbidden || !strings.Contains(err.Error(), "--allowed-proxies") {
+			t.Fatalf("Update = %v, want a *HostError that names the flag", err)
+		}
+		if state := d.State(issuerA); state.Ready || state.Reason != v1alpha1.ReasonHostForbidden {
+			t.Errorf("State = %+v", state)
+		}
+		d.waits(issuerA, request("a"))
 	})
 }
 

@@ -46,7 +46,7 @@ func newLibrary(t *testing.T) *library {
 		(*l.answer.Load())(w, r)
 	}))
 	t.Cleanup(l.vendor.Close)
-	hosts, err := ParseHostPolicy("127.0.0.1", "")
+	hosts, err := ParseHostPolicy("127.0.0.1", "", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ namespaces: [edge, plant]
 issuerSelector: team in (a, b)
 clusterResourceNamespace: credentials
 allowedHosts: [vendor.example, "*.corp.example:8443"]
+allowedProxies: ["proxy.corp.example:3128"]
 allowedNetworks: [10.0.0.0/8]
 watchSecrets: false
 networkPolicy: {enabled: true, egressPorts: [8443]}

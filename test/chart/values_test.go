@@ -27,6 +27,7 @@ func TestValuesThatCannotBeMeantAreRefused(t *testing.T) {
 		"metrics.port=0":                                  "/metrics/port",
 		"metrics.certificates=some":                       "/metrics/certificates",
 		"allowedHosts={https://one.a}":                    "/allowedHosts/0",
+		"allowedProxies={http://proxy.a:3128}":            "/allowedProxies/0",
 		"allowedNetworks={10.0.0.1}":                      "/allowedNetworks/0",
 		"shutdownTimeoutSeconds=0":                        "/shutdownTimeoutSeconds",
 		"image.digest=latest":                             "/image/digest",

@@ -195,7 +195,9 @@ func (t *tenant) triesToRedirect(victim *world) *atomic.Int32 {
 	// The managers of these tests may talk to the address 127.0.0.1, and to no name.
 	t.connectAs("redirect", otherToken, func(i *v1alpha1.DeviceIssuer) { i.Spec.URL = "https://localhost:" + port })
 	t.connectAs("metadata", otherToken, func(i *v1alpha1.DeviceIssuer) { i.Spec.URL = "https://169.254.169.254" })
-	for _, name := range []string{"redirect", "metadata"} {
+	// Nor through a proxy of the tenant's, which with CA certificates of its own would read all that is said.
+	t.connectAs("detour", otherToken, func(i *v1alpha1.DeviceIssuer) { i.Spec.ProxyURL = "http://127.0.0.1:" + port })
+	for _, name := range []string{"redirect", "metadata", "detour"} {
 		t.awaitIssuer(name, v1alpha1.ReasonHostForbidden)
 	}
 	// Credentials are read from the issuer's own namespace: the name of the victim's leads nowhere.

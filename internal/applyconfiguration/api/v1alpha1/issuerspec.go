@@ -26,6 +26,7 @@ type IssuerSpecApplyConfiguration struct {
 	// caBundle is those CA certificates themselves, in PEM, at most 65536 characters; a larger bundle goes into caBundleRef.
 	CABundle *string `json:"caBundle,omitempty"`
 	// proxyURL is the HTTP proxy to the vendor, such as http://proxy.corp.example:3128: http or https, host and port alone.
+	// The operator's --allowed-proxies must admit it, because whoever chooses the proxy and the CA bundle receives the credential.
 	// Default: no proxy; the environment's proxy settings are not used.
 	ProxyURL *string `json:"proxyURL,omitempty"`
 	// limits bound the calls of everything that shares this host and credential. Default: each member's own.
