@@ -12,6 +12,7 @@ import (
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/simulator"
+	"github.com/devicecert/devicecert-operator/internal/testkit/live"
 )
 
 // outage takes the vendor away, lets a quarter of the fleet ask for renewals meanwhile, and brings the vendor back under a limit that
@@ -58,12 +59,10 @@ func (f *fleet) outage(ctx context.Context) error {
 
 // limit changes the issuer's rate, and buys one certificate: the first one with a changed issuer goes alone.
 func (f *fleet) limit(ctx context.Context, perSecond int) error {
-	issuer := &v1alpha1.DeviceIssuer{}
-	if err := f.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: issuerName}, issuer); err != nil {
-		return err
-	}
-	issuer.Spec.Limits.RequestsPerSecond, issuer.Spec.Limits.Burst = int32(perSecond), 1
-	if err := f.client.Update(ctx, issuer); err != nil {
+	_, err := live.Edit(ctx, f.client, client.ObjectKey{Namespace: namespace, Name: issuerName}, func(i *v1alpha1.DeviceIssuer) {
+		i.Spec.Limits.RequestsPerSecond, i.Spec.Limits.Burst = int32(perSecond), 1
+	})
+	if err != nil {
 		return err
 	}
 	if err := f.awaitIssuer(ctx); err != nil {

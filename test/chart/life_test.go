@@ -30,6 +30,7 @@ import (
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/simulator"
 	"github.com/devicecert/devicecert-operator/internal/testkit/controlplane"
+	"github.com/devicecert/devicecert-operator/internal/testkit/live"
 )
 
 const (
@@ -143,9 +144,10 @@ func (w *world) order(name, profileID string) {
 // await waits until a certificate is as it should be.
 func (w *world) await(name, what string, holds func(*v1alpha1.DeviceCertificate) bool) *v1alpha1.DeviceCertificate {
 	w.Helper()
-	c := &v1alpha1.DeviceCertificate{}
-	err := wait.PollUntilContextTimeout(w.Context(), 100*time.Millisecond, 2*time.Minute, true, func(ctx context.Context) (bool, error) {
-		return holds(c), client.IgnoreNotFound(w.client.Get(ctx, client.ObjectKey{Namespace: edge, Name: name}, c))
+	var c *v1alpha1.DeviceCertificate
+	err := wait.PollUntilContextTimeout(w.Context(), 100*time.Millisecond, 2*time.Minute, true, func(ctx context.Context) (_ bool, err error) {
+		c, err = live.Get[v1alpha1.DeviceCertificate](ctx, w.client, client.ObjectKey{Namespace: edge, Name: name})
+		return err == nil && holds(c), client.IgnoreNotFound(err)
 	})
 	if err != nil {
 		w.Fatalf("waiting until %s is %s: %v\n%+v", name, what, err, c.Status.Conditions)

@@ -115,7 +115,7 @@ func TestBadInputIsAnsweredWithWhatToDoAndCostsNothing(t *testing.T) {
 func (in badInput) check(w *world, name string) {
 	w.Helper()
 	if in.issuerReason != "" {
-		i := w.awaitIssuer(name, in.issuerReason)
+		i := w.awaitReason(name, in.issuerReason)
 		if c := condition(i.Status.Conditions, v1alpha1.ConditionReady); c.Status != "False" || !strings.Contains(c.Message, in.issuerSays) {
 			w.Errorf("issuer: Ready=%s %q, want one that says %q", c.Status, c.Message, in.issuerSays)
 		}

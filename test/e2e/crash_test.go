@@ -43,7 +43,7 @@ func testCrash(t *testing.T, c crash) {
 	proxy := startAPIProxy(t)
 	manager := w.launchManager(proxy.kubeconfig)
 	manager.awaitLog(t, "Starting workers", controllerCount)
-	w.awaitIssuer(issuerName, v1alpha1.ReasonConnected)
+	w.awaitReason(issuerName, v1alpha1.ReasonConnected)
 	first := ""
 	if c.renew {
 		w.certificate("gateway")

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 )
@@ -97,9 +95,7 @@ func TestAReplacedTokenWorksWithinSecondsWithoutARestart(t *testing.T) {
 	w.await("first", "waiting for a token", patience, waitsFor("check that the credential is the right one"))
 
 	replace := func(with string) time.Time {
-		base := token.DeepCopy()
-		token.Data = map[string][]byte{"credential": []byte(with)}
-		w.must(env.admin.Patch(w.ctx, token, client.MergeFrom(base)))
+		w.editSecret(issuerName, func(s *corev1.Secret) { s.Data["credential"] = []byte(with) })
 		return time.Now()
 	}
 	// Far below the minutes after which Secrets are read again anyway, and above what a busy machine needs.
@@ -124,16 +120,4 @@ func TestAReplacedTokenWorksWithinSecondsWithoutARestart(t *testing.T) {
 	if took := time.Since(since); took > seconds {
 		t.Errorf("the other token was used only after %s", took)
 	}
-}
-
-// awaitIssuer waits until an issuer's Ready condition has that reason, and answers with the issuer.
-func (w *world) awaitIssuer(name, reason string) *v1alpha1.DeviceIssuer {
-	w.Helper()
-	i := &v1alpha1.DeviceIssuer{ObjectMeta: w.meta(name)}
-	eventually(w.T, patience, "issuer "+name+" is "+reason, func(ctx context.Context) (bool, error) {
-		err := env.admin.Get(ctx, client.ObjectKeyFromObject(i), i)
-		ready := apimeta.FindStatusCondition(i.Status.Conditions, v1alpha1.ConditionReady)
-		return err == nil && ready != nil && ready.Reason == reason && i.Status.ObservedGeneration == i.Generation, err
-	})
-	return i
 }

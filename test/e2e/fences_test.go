@@ -29,7 +29,7 @@ func TestASecretThatTheCacheDoesNotShowYetEndsInAConflictBeforeBuying(t *testing
 	proxy := startAPIProxy(t)
 	manager := w.launchManager(proxy.kubeconfig)
 	manager.awaitLog(t, "Starting workers", controllerCount)
-	w.awaitIssuer(issuerName, v1alpha1.ReasonConnected)
+	w.awaitReason(issuerName, v1alpha1.ReasonConnected)
 
 	proxy.secretNews.Lock()
 	defer proxy.secretNews.Unlock()
@@ -87,7 +87,7 @@ func TestAConcurrentEditEndsInAConflictBeforeBuying(t *testing.T) {
 	proxy := startAPIProxy(t)
 	manager := w.launchManager(proxy.kubeconfig)
 	manager.awaitLog(t, "Starting workers", controllerCount)
-	w.awaitIssuer(issuerName, v1alpha1.ReasonConnected)
+	w.awaitReason(issuerName, v1alpha1.ReasonConnected)
 
 	gate := proxy.hold(rehearsalOf("gateway"))
 	w.certificate("gateway")
@@ -112,7 +112,7 @@ func TestOfTwoManagersAtTheSameCertificateOneMeetsAConflictBeforeBuying(t *testi
 		manager.awaitLog(t, "Starting workers", controllerCount)
 		gates = append(gates, proxy.hold(rehearsalOf("gateway")))
 	}
-	w.awaitIssuer(issuerName, v1alpha1.ReasonConnected)
+	w.awaitReason(issuerName, v1alpha1.ReasonConnected)
 	w.certificate("gateway")
 	for _, g := range gates {
 		g.await(t) // both are about to buy

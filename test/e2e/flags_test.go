@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+	"github.com/devicecert/devicecert-operator/internal/testkit/live"
 )
 
 func TestTwoManagersWithDifferentSelectorsServeTheirOwnIssuersOnly(t *testing.T) {
@@ -60,10 +61,10 @@ func TestAManagerOfOneNamespaceNeedsNoRightsElsewhereAndNoListOfSecrets(t *testi
 	w.await("shared", "refused for want of a grant", patience, func(c *v1alpha1.DeviceCertificate) bool {
 		return condition(c.Status.Conditions, v1alpha1.ConditionStalled).Reason == v1alpha1.ReasonNotGranted
 	})
-	namespace := &corev1.Namespace{}
-	w.must(env.admin.Get(w.ctx, client.ObjectKey{Name: w.namespace}, namespace))
-	metav1.SetMetaDataLabel(&namespace.ObjectMeta, "team", "edge")
-	w.must(env.admin.Update(w.ctx, namespace))
+	_, err := live.Edit(w.ctx, env.admin, client.ObjectKey{Name: w.namespace}, func(n *corev1.Namespace) {
+		metav1.SetMetaDataLabel(&n.ObjectMeta, "team", "edge")
+	})
+	w.must(err)
 	w.annotate("shared", v1alpha1.AnnotationRetryRequestedAt, time.Now().UTC().Format(time.RFC3339))
 	w.awaitReady("shared")
 	w.wantBought("", 3)

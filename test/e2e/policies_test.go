@@ -88,11 +88,7 @@ func TestASuspendedIssuerBuysNothingUntilItIsResumed(t *testing.T) {
 		t.Errorf("kstatus %s", got)
 	}
 	w.wantBought("", 0)
-	i := &v1alpha1.DeviceIssuer{}
-	w.must(env.admin.Get(w.ctx, client.ObjectKey{Namespace: w.namespace, Name: issuerName}, i))
-	base := i.DeepCopy()
-	i.Spec.Suspend = false
-	w.must(env.admin.Patch(w.ctx, i, client.MergeFrom(base)))
+	w.editIssuer(func(i *v1alpha1.DeviceIssuer) { i.Spec.Suspend = false })
 	w.awaitReady("gateway")
 	w.wantBought("", 1)
 }

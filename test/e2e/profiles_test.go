@@ -8,11 +8,11 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
@@ -35,11 +35,9 @@ func TestAttributesByNameAndPublishedProfilesUnderTheShippedRights(t *testing.T)
 	if bought := w.live(commonName("gateway")); len(bought) != 1 || bought[0].DeviceIdentifier != "gw-17" {
 		t.Errorf("bought %s", describe(bought))
 	}
-	eventually(t, patience, "the issuer says which right is missing", func(ctx context.Context) (bool, error) {
-		issuer := &v1alpha1.DeviceIssuer{}
-		err := env.admin.Get(ctx, client.ObjectKey{Namespace: w.namespace, Name: issuerName}, issuer)
-		unpublished := condition(issuer.Status.Conditions, v1alpha1.ConditionProfilesUnpublished)
-		return strings.Contains(unpublished.Message, "may not write ConfigMaps in namespace "+w.namespace+": bind its ClusterRole profile-publisher"), err
+	w.awaitIssuer(issuerName, "saying which right is missing", func(i *v1alpha1.DeviceIssuer) bool {
+		unpublished := condition(i.Status.Conditions, v1alpha1.ConditionProfilesUnpublished)
+		return strings.Contains(unpublished.Message, "may not write ConfigMaps in namespace "+w.namespace+": bind its ClusterRole profile-publisher")
 	})
 	w.letPublish()
 	eventually(t, patience, "the profile is published", func(ctx context.Context) (bool, error) {
@@ -51,10 +49,7 @@ func TestAttributesByNameAndPublishedProfilesUnderTheShippedRights(t *testing.T)
 		wants, err := profile.Parse([]byte(list.Items[0].Data[v1alpha1.KeySpecification]))
 		return err == nil && len(wants.DeviceAttributes) == 2, err
 	})
-	issuer := &v1alpha1.DeviceIssuer{}
-	w.must(env.admin.Get(w.ctx, client.ObjectKey{Namespace: w.namespace, Name: issuerName}, issuer))
-	issuer.Spec.PublishProfiles = nil
-	w.must(env.admin.Update(w.ctx, issuer))
+	w.editIssuer(func(i *v1alpha1.DeviceIssuer) { i.Spec.PublishProfiles = nil })
 	eventually(t, patience, "the profile is published no more", func(ctx context.Context) (bool, error) {
 		list := &corev1.ConfigMapList{}
 		err := env.admin.List(ctx, list, client.InNamespace(w.namespace), client.HasLabels{v1alpha1.LabelProfile})
@@ -71,8 +66,7 @@ func (w *world) letPublish() {
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "devicecert-profile-publisher"},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: operatorNamespace, Name: operatorAccount}},
 	}))
-	issuer := &v1alpha1.DeviceIssuer{ObjectMeta: w.meta(issuerName)}
-	w.must(env.admin.Patch(w.ctx, issuer, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"requestTimeout":"6s"}}`))))
+	w.editIssuer(func(i *v1alpha1.DeviceIssuer) { i.Spec.RequestTimeout = &metav1.Duration{Duration: 6 * time.Second} })
 }
 
 func TestALabelledPasswordIsFollowedWithinSeconds(t *testing.T) {
@@ -87,8 +81,7 @@ func TestALabelledPasswordIsFollowedWithinSeconds(t *testing.T) {
 	})
 	w.awaitReady("gateway")
 	before := w.secret("gateway").Data
-	password.Data["password"] = []byte("changeit-2")
-	w.must(env.admin.Update(w.ctx, password))
+	w.editSecret("keystores", func(s *corev1.Secret) { s.Data["password"] = []byte("changeit-2") })
 	eventually(t, patience, "the keystore has the new password", func(context.Context) (bool, error) {
 		return !bytes.Equal(w.secret("gateway").Data["keystore.p12"], before["keystore.p12"]), nil
 	})

@@ -17,7 +17,6 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
@@ -109,22 +108,13 @@ func TestPrometheusSeesTheFleetAndRaisesTheAlarm(t *testing.T) {
 		t.Errorf("all is well and there are alerts: %v, %v", quiet, err)
 	}
 	w.must(env.admin.Delete(w.ctx, &corev1.Secret{ObjectMeta: w.meta(issuerName)}))
-	w.must(env.admin.Update(w.ctx, w.touched()))
+	w.editIssuer(func(i *v1alpha1.DeviceIssuer) { i.Spec.Limits.Burst = 19 }) // has its credential read again at once
 	p.await("the alert fires", fmt.Sprintf(`ALERTS{alertname="DeviceIssuerDown",alertstate="firing",issuer=%q}`, issuer))
 	w.createSecret(issuerName, map[string][]byte{"credential": []byte(goodToken)})
 	eventually(t, patience, "the alert is over", func(ctx context.Context) (bool, error) {
 		firing, err := p.query(ctx, `ALERTS{alertname="DeviceIssuerDown",alertstate="firing"}`)
 		return len(firing) == 0, err
 	})
-}
-
-// touched is the issuer with a change that has its credential read again at once.
-func (w *world) touched() *v1alpha1.DeviceIssuer {
-	w.Helper()
-	i := &v1alpha1.DeviceIssuer{ObjectMeta: w.meta(issuerName)}
-	w.must(env.admin.Get(w.ctx, client.ObjectKeyFromObject(i), i))
-	i.Spec.Limits.Burst = 19
-	return i
 }
 
 // everyPanel runs every query of the dashboard, and expects data of all that do not wait for trouble.

@@ -24,7 +24,7 @@ func TestACertificateCostsFewAPIRequests(t *testing.T) {
 	w := newWorld(t)
 	w.connect()
 	w.startManager()
-	w.awaitIssuer(issuerName, v1alpha1.ReasonConnected)
+	w.awaitReason(issuerName, v1alpha1.ReasonConnected)
 	// The first certificate also proves the issuer, which is reported on the issuer.
 	w.certificate("first")
 	w.awaitReady("first")

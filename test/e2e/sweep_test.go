@@ -4,7 +4,6 @@
 package e2e
 
 import (
-	"context"
 	"net/http"
 	"slices"
 	"strconv"
@@ -14,10 +13,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/simulator"
+	"github.com/devicecert/devicecert-operator/internal/testkit/live"
 )
 
 // neighbour is another namespace on the same account. An operator that serves it sees nothing of this one, as if it were in another cluster.
@@ -33,26 +32,20 @@ func (w *world) neighbour() *world {
 // sweepNow makes the sweep due that would come some time within a day. A label has the issuer looked at at once.
 func (w *world) sweepNow() {
 	w.Helper()
-	issuer := &v1alpha1.DeviceIssuer{ObjectMeta: w.meta(issuerName)}
 	label := func() {
-		w.must(env.admin.Get(w.ctx, client.ObjectKeyFromObject(issuer), issuer))
-		base := issuer.DeepCopy()
-		metav1.SetMetaDataLabel(&issuer.ObjectMeta, "example.com/looked-at", strconv.FormatInt(time.Now().UnixNano(), 10))
-		w.must(env.admin.Patch(w.ctx, issuer, client.MergeFrom(base)))
+		w.editIssuer(func(i *v1alpha1.DeviceIssuer) {
+			metav1.SetMetaDataLabel(&i.ObjectMeta, "example.com/looked-at", strconv.FormatInt(time.Now().UnixNano(), 10))
+		})
 	}
 	label()
-	eventually(w.T, patience, "the calendar of the sweeps is made", func(ctx context.Context) (bool, error) {
-		err := env.admin.Get(ctx, client.ObjectKeyFromObject(issuer), issuer)
-		return err == nil && len(issuer.Status.Sweeps) > 0, err
+	w.awaitIssuer(issuerName, "with a calendar of sweeps", func(i *v1alpha1.DeviceIssuer) bool { return len(i.Status.Sweeps) > 0 })
+	_, err := live.EditStatus(w.ctx, env.admin, w.key(issuerName), func(i *v1alpha1.DeviceIssuer) {
+		i.Status.Sweeps[0].NextTime = metav1.NewTime(time.Now().Add(-time.Minute))
 	})
-	base := issuer.DeepCopy()
-	due := time.Now().Add(-time.Minute)
-	issuer.Status.Sweeps[0].NextTime = metav1.NewTime(due)
-	w.must(env.admin.Status().Patch(w.ctx, issuer, client.MergeFrom(base)))
+	w.must(err)
 	label()
-	eventually(w.T, patience, "the inventory is swept", func(ctx context.Context) (bool, error) {
-		err := env.admin.Get(ctx, client.ObjectKeyFromObject(issuer), issuer)
-		return err == nil && issuer.Status.Sweeps[0].LastTime != nil && issuer.Status.Sweeps[0].NextTime.After(time.Now()), err
+	w.awaitIssuer(issuerName, "done with a sweep", func(i *v1alpha1.DeviceIssuer) bool {
+		return i.Status.Sweeps[0].LastTime != nil && i.Status.Sweeps[0].NextTime.After(time.Now())
 	})
 }
 
@@ -73,11 +66,7 @@ func TestTwoOperatorsOfOneYAMLOnOneAccountRevokeNothingOfEachOther(t *testing.T)
 		c.await("gateway", "told of the other's certificate", patience, func(d *v1alpha1.DeviceCertificate) bool {
 			return ready(d) && len(d.Status.Orphans) == 1 && d.Status.Orphans[0].CertificateID == theirs && d.Status.Orphans[0].Outcome == v1alpha1.OrphanReported
 		})
-		issuer := &v1alpha1.DeviceIssuer{ObjectMeta: c.meta(issuerName)}
-		eventually(t, patience, "the issuer counts it", func(ctx context.Context) (bool, error) {
-			err := env.admin.Get(ctx, client.ObjectKeyFromObject(issuer), issuer)
-			return err == nil && issuer.Status.Orphans != nil && issuer.Status.Orphans.Reported == 1, err
-		})
+		c.awaitIssuer(issuerName, "counting it", func(i *v1alpha1.DeviceIssuer) bool { return i.Status.Orphans != nil && i.Status.Orphans.Reported == 1 })
 	}
 	w.wantStatus("gateway", issued, issued)
 

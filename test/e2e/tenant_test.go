@@ -198,11 +198,11 @@ func (t *tenant) triesToRedirect(victim *world) *atomic.Int32 {
 	// Nor through a proxy of the tenant's, which with CA certificates of its own would read all that is said.
 	t.connectAs("detour", otherToken, func(i *v1alpha1.DeviceIssuer) { i.Spec.ProxyURL = "http://127.0.0.1:" + port })
 	for _, name := range []string{"redirect", "metadata", "detour"} {
-		t.awaitIssuer(name, v1alpha1.ReasonHostForbidden)
+		t.awaitReason(name, v1alpha1.ReasonHostForbidden)
 	}
 	// Credentials are read from the issuer's own namespace: the name of the victim's leads nowhere.
 	t.connectAs("stolen", "", func(i *v1alpha1.DeviceIssuer) { i.Spec.Auth.APIToken.SecretRef.Name = victim.namespace })
-	t.awaitIssuer("stolen", v1alpha1.ReasonCredentialMissing)
+	t.awaitReason("stolen", v1alpha1.ReasonCredentialMissing)
 	// A token of the cluster's is not sent to anybody.
 	t.must(t.Create(t.ctx, &corev1.ServiceAccount{ObjectMeta: t.meta("robot")}))
 	token := &corev1.Secret{ObjectMeta: t.meta("robot-token"), Type: corev1.SecretTypeServiceAccountToken}
@@ -211,7 +211,7 @@ func (t *tenant) triesToRedirect(victim *world) *atomic.Int32 {
 	t.connectAs("robot", "", func(i *v1alpha1.DeviceIssuer) {
 		i.Spec.Auth.APIToken.SecretRef = v1alpha1.SecretKeyReference{Name: "robot-token", Key: "token"}
 	})
-	t.awaitIssuer("robot", v1alpha1.ReasonInvalidSpec)
+	t.awaitReason("robot", v1alpha1.ReasonInvalidSpec)
 	return &reached
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/simulator"
+	"github.com/devicecert/devicecert-operator/internal/testkit/live"
 )
 
 // controllerCount is how many controllers a manager starts: for certificates, both kinds of issuer and their sweeps.
@@ -93,6 +94,10 @@ func (w *world) meta(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: w.namespace, Name: name}
 }
 
+func (w *world) key(name string) client.ObjectKey {
+	return client.ObjectKey{Namespace: w.namespace, Name: name}
+}
+
 func (w *world) createSecret(name string, data map[string][]byte) *corev1.Secret {
 	w.Helper()
 	s := &corev1.Secret{ObjectMeta: w.meta(name), Data: data}
@@ -142,25 +147,37 @@ func (w *world) certificate(name string, edit ...func(*v1alpha1.DeviceCertificat
 
 func (w *world) get(name string) *v1alpha1.DeviceCertificate {
 	w.Helper()
-	c := &v1alpha1.DeviceCertificate{ObjectMeta: w.meta(name)}
-	w.must(env.admin.Get(w.ctx, client.ObjectKeyFromObject(c), c))
+	c, err := live.Get[v1alpha1.DeviceCertificate](w.ctx, env.admin, w.key(name))
+	w.must(err)
 	return c
 }
 
 func (w *world) secret(name string) *corev1.Secret {
 	w.Helper()
-	s := &corev1.Secret{ObjectMeta: w.meta(name)}
-	w.must(env.admin.Get(w.ctx, client.ObjectKeyFromObject(s), s))
+	s, err := live.Get[corev1.Secret](w.ctx, env.admin, w.key(name))
+	w.must(err)
 	return s
 }
 
-// edit patches a DeviceCertificate as a user would.
+// edit changes a DeviceCertificate as a user would.
 func (w *world) edit(name string, change func(*v1alpha1.DeviceCertificate)) {
 	w.Helper()
-	c := w.get(name)
-	base := c.DeepCopy()
-	change(c)
-	w.must(env.admin.Patch(w.ctx, c, client.MergeFrom(base)))
+	_, err := live.Edit(w.ctx, env.admin, w.key(name), change)
+	w.must(err)
+}
+
+// editIssuer does the same to the issuer.
+func (w *world) editIssuer(change func(*v1alpha1.DeviceIssuer)) {
+	w.Helper()
+	_, err := live.Edit(w.ctx, env.admin, w.key(issuerName), change)
+	w.must(err)
+}
+
+// editSecret does the same to a Secret.
+func (w *world) editSecret(name string, change func(*corev1.Secret)) {
+	w.Helper()
+	_, err := live.Edit(w.ctx, env.admin, w.key(name), change)
+	w.must(err)
 }
 
 // annotate sets an annotation of a DeviceCertificate.
@@ -178,17 +195,36 @@ func (w *world) requestRenewal(name string) {
 // await waits until a DeviceCertificate is as described, and answers with it.
 func (w *world) await(name, what string, patience time.Duration, is func(*v1alpha1.DeviceCertificate) bool) *v1alpha1.DeviceCertificate {
 	w.Helper()
-	c := &v1alpha1.DeviceCertificate{ObjectMeta: w.meta(name)}
+	c := &v1alpha1.DeviceCertificate{}
 	w.Cleanup(func() {
 		if w.Failed() && !is(c) {
 			w.explain(c)
 		}
 	})
-	eventually(w.T, patience, name+" is "+what, func(ctx context.Context) (bool, error) {
-		err := env.admin.Get(ctx, client.ObjectKeyFromObject(c), c)
+	eventually(w.T, patience, name+" is "+what, func(ctx context.Context) (_ bool, err error) {
+		c, err = live.Get[v1alpha1.DeviceCertificate](ctx, env.admin, w.key(name))
 		return err == nil && is(c), client.IgnoreNotFound(err)
 	})
 	return c
+}
+
+// awaitIssuer waits until an issuer is as described, and answers with it.
+func (w *world) awaitIssuer(name, what string, is func(*v1alpha1.DeviceIssuer) bool) *v1alpha1.DeviceIssuer {
+	w.Helper()
+	var i *v1alpha1.DeviceIssuer
+	eventually(w.T, patience, "issuer "+name+" is "+what, func(ctx context.Context) (_ bool, err error) {
+		i, err = live.Get[v1alpha1.DeviceIssuer](ctx, env.admin, w.key(name))
+		return err == nil && is(i), err
+	})
+	return i
+}
+
+// awaitReason waits until an issuer's Ready condition has that reason, and answers with the issuer.
+func (w *world) awaitReason(name, reason string) *v1alpha1.DeviceIssuer {
+	w.Helper()
+	return w.awaitIssuer(name, reason, func(i *v1alpha1.DeviceIssuer) bool {
+		return i.Status.ObservedGeneration == i.Generation && condition(i.Status.Conditions, v1alpha1.ConditionReady).Reason == reason
+	})
 }
 
 // explain logs an object that did not become what it should, and the issuers, one of which may be why.

@@ -133,9 +133,7 @@ func tooLarge(w *world) {
 
 func immutable(w *world) {
 	w.beginIssued()
-	s := w.secret(gateway)
-	s.Immutable = new(true)
-	w.must(env.admin.Update(w.ctx, s))
+	w.editSecret(gateway, func(s *corev1.Secret) { s.Immutable = new(true) })
 	w.requestRenewal(gateway)
 	w.await(gateway, "failing to renew", func(c *v1alpha1.DeviceCertificate) bool {
 		return c.Status.Failures != nil && c.Status.Failures.Reason == v1alpha1.ReasonSecretRefused

@@ -13,10 +13,10 @@ import (
 	"sync"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/simulator"
+	"github.com/devicecert/devicecert-operator/internal/testkit/live"
 )
 
 // connectionRows are about the way to the vendor.
@@ -53,10 +53,8 @@ func unreachable(w *world, spoil func(*v1alpha1.DeviceIssuer), args ...string) {
 	if got := w.vendor().server.Requests(); len(got) != 0 {
 		w.Errorf("I10: the vendor was sent %d requests", len(got))
 	}
-	i = found(w, &v1alpha1.DeviceIssuer{ObjectMeta: w.meta(issuerName)})
-	base := i.DeepCopy()
-	i.Spec = good
-	w.must(env.admin.Patch(w.ctx, i, client.MergeFrom(base)))
+	_, err := live.Edit(w.ctx, env.admin, w.key(issuerName), func(i *v1alpha1.DeviceIssuer) { i.Spec = good })
+	w.must(err)
 	w.awaitReady(gateway)
 	w.wantBought(1)
 }

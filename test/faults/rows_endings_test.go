@@ -12,7 +12,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -173,10 +172,10 @@ func twoKeys(c *simulator.Config) {
 // replaceCredential writes another value into the issuer's credential, which is watched.
 func (w *world) replaceCredential(value string) {
 	w.Helper()
-	s := w.secret(issuerName)
-	metav1.SetMetaDataLabel(&s.ObjectMeta, v1alpha1.LabelWatch, "true")
-	s.Data["credential"] = []byte(value)
-	w.must(env.admin.Update(w.ctx, s))
+	w.editSecret(issuerName, func(s *corev1.Secret) {
+		metav1.SetMetaDataLabel(&s.ObjectMeta, v1alpha1.LabelWatch, "true")
+		s.Data["credential"] = []byte(value)
+	})
 }
 
 func credentialReplaced(w *world) {
@@ -236,21 +235,11 @@ func contested(w *world) {
 		return s.Name == gateway && string(s.Data["tls.key"]) == string(foreign["tls.key"])
 	}
 	end := time.Now().Add(15 * time.Second)
-	eventually(w.T, "the time is over", func(ctx context.Context) (bool, error) {
-		s := w.secret(gateway)
-		s.Data = maps.Clone(foreign)
-		err := env.admin.Update(ctx, s)
-		return time.Now().After(end), ignoreConflict(err)
+	eventually(w.T, "the time is over", func(context.Context) (bool, error) {
+		w.editSecret(gateway, func(s *corev1.Secret) { s.Data = maps.Clone(foreign) })
+		return time.Now().After(end), nil
 	})
 	if got := len(w.purchases(gateway)); got > 4 {
 		w.Errorf("I5: %d certificates were bought in 15 seconds for a Secret that somebody else keeps overwriting", got)
 	}
-}
-
-// ignoreConflict is for a writer that loses against another now and then.
-func ignoreConflict(err error) error {
-	if apierrors.IsConflict(err) {
-		return nil
-	}
-	return err
 }

@@ -50,11 +50,7 @@ func deletedAgainAndAgain(w *world) {
 // tamper edits the Secret as a user would, and remembers that what it shows then is not the operator's doing.
 func (w *world) tamper(change func(*corev1.Secret)) {
 	w.Helper()
-	s := w.secret(gateway)
-	base := s.DeepCopy()
-	change(s)
-	w.must(env.admin.Patch(w.ctx, s, client.MergeFrom(base)))
-	w.tampered[s.ResourceVersion] = true
+	w.tampered[w.editSecret(gateway, change).ResourceVersion] = true
 }
 
 func damaged(w *world, change func(*corev1.Secret)) {

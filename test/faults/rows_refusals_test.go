@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -97,10 +98,10 @@ func (w *world) boughtSince() []simulator.Request {
 // touchCredential gives the issuer's credential a new version, as somebody does who has mended the account.
 func (w *world) touchCredential() {
 	w.Helper()
-	s := w.secret(issuerName)
-	metav1.SetMetaDataAnnotation(&s.ObjectMeta, "mended", "yes")
-	metav1.SetMetaDataLabel(&s.ObjectMeta, v1alpha1.LabelWatch, "true")
-	w.must(env.admin.Update(w.ctx, s))
+	w.editSecret(issuerName, func(s *corev1.Secret) {
+		metav1.SetMetaDataAnnotation(&s.ObjectMeta, "mended", "yes")
+		metav1.SetMetaDataLabel(&s.ObjectMeta, v1alpha1.LabelWatch, "true")
+	})
 }
 
 func disguisedThrottle(w *world) {

@@ -21,6 +21,7 @@ import (
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/simulator"
 	"github.com/devicecert/devicecert-operator/internal/testkit/apiproxy"
+	"github.com/devicecert/devicecert-operator/internal/testkit/live"
 )
 
 // controllerCount is how many controllers a manager starts: for certificates, both kinds of issuer and their sweeps.
@@ -153,6 +154,10 @@ func (w *world) meta(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: w.namespace, Name: name}
 }
 
+func (w *world) key(name string) client.ObjectKey {
+	return client.ObjectKey{Namespace: w.namespace, Name: name}
+}
+
 func (w *world) createSecret(name string, data map[string][]byte) *corev1.Secret {
 	w.Helper()
 	s := &corev1.Secret{ObjectMeta: w.meta(name), Data: data}
@@ -229,13 +234,19 @@ func found[T client.Object](w *world, object T) T {
 	return object
 }
 
-// edit patches a DeviceCertificate as a user would.
+// edit changes a DeviceCertificate as a user would.
 func (w *world) edit(name string, change func(*v1alpha1.DeviceCertificate)) {
 	w.Helper()
-	c := w.find(name)
-	base := c.DeepCopy()
-	change(c)
-	w.must(env.admin.Patch(w.ctx, c, client.MergeFrom(base)))
+	_, err := live.Edit(w.ctx, env.admin, w.key(name), change)
+	w.must(err)
+}
+
+// editSecret does the same to a Secret, and answers with what was written.
+func (w *world) editSecret(name string, change func(*corev1.Secret)) *corev1.Secret {
+	w.Helper()
+	s, err := live.Edit(w.ctx, env.admin, w.key(name), change)
+	w.must(err)
+	return s
 }
 
 // requestRenewal asks for a renewal now. The annotation counts in whole seconds, and one of the second of issuing is as old as that.
