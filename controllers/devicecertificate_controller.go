@@ -62,8 +62,9 @@ type DeviceCertificateReconciler struct {
 	// grants select by, are read live before each purchase; a change of them that gives a right is noticed within five minutes.
 	Namespaces []string
 
-	memory *memory
-	queue  wakeQueue
+	memory   *memory
+	progress progress
+	queue    wakeQueue
 	// began is when the process did, and its queue to fill.
 	began time.Time
 	// wake is Wake, and writtenAt the function of that name, but in tests.
@@ -105,10 +106,11 @@ func (r *DeviceCertificateReconciler) Reconcile(ctx context.Context, req reconci
 	return prioritized(result, base, seen), err
 }
 
-// current reads the object, never older than this process's last write to it. While the cache lags behind that, it answers how long to
-// wait for it; the event that brings it up to date comes sooner as a rule.
+// current reads the object, never older than this process's last write to it. While the cache lags behind that, it answers when to look again:
+// the event that brings the cache up to date comes sooner as a rule, and shows all that a live read would. Only where the watch will not
+// bring it is the object read live.
 func (r *DeviceCertificateReconciler) current(ctx context.Context, key types.NamespacedName) (*v1alpha1.DeviceCertificate, time.Duration, error) {
-	const patience = 10 * time.Second
+	seen := r.progress.of(r.watchOf(key.Namespace)) // before the cache is read, which is never behind it
 	cached := &v1alpha1.DeviceCertificate{}
 	if err := r.Client.Get(ctx, key, cached); err != nil {
 		return nil, 0, err
@@ -117,7 +119,7 @@ func (r *DeviceCertificateReconciler) current(ctx context.Context, key types.Nam
 	if !older(cached.ResourceVersion, remembered.written) {
 		return cached, 0, nil
 	}
-	if lag := remembered.writtenAt.Add(patience).Sub(r.Clock.Now()); lag > 0 {
+	if lag := seen.lag(remembered.written, remembered.writtenAt, r.Clock.Now()); lag > 0 {
 		return nil, lag, nil
 	}
 	live := &v1alpha1.DeviceCertificate{}
@@ -313,7 +315,7 @@ func (r *DeviceCertificateReconciler) SetupWithManager(ctx context.Context, mgr 
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("devicecertificate").
 		WithOptions(options).
-		Watches(&v1alpha1.DeviceCertificate{}, byUrgency(r.Clock)).
+		Watches(&v1alpha1.DeviceCertificate{}, r.byUrgency()).
 		WatchesRawSource(source.Func(r.queue.start)).
 		Watches(&v1alpha1.DeviceIssuer{}, handler.EnqueueRequestsFromMapFunc(r.certificatesOfIssuer(v1alpha1.KindDeviceIssuer)), issuerChanged()).
 		Watches(&v1alpha1.ClusterDeviceIssuer{}, handler.EnqueueRequestsFromMapFunc(r.certificatesOfIssuer(v1alpha1.KindClusterDeviceIssuer)), issuerChanged())

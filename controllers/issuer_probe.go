@@ -127,7 +127,7 @@ func (r *IssuerReconciler) try(ctx context.Context, id account.ID, o observed, l
 			next.failures = last.failures
 		}
 		next.failures++
-		next.notBefore = r.Clock.Now().Add(account.Backoff(id, next.failures))
+		next.notBefore = r.Clock.Now().Add(account.ProbeBackoff(id, next.failures, next.reason))
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -542,6 +542,27 @@ func TestAVendorThatIsDownIsTriedAgainUntilItAnswers(t *testing.T) {
 	d.wantCondition(id, metav1.ConditionTrue, v1alpha1.ReasonConnected, "")
 }
 
+func TestAVendorThatStaysDownIsAskedOnceAMinute(t *testing.T) {
+	d := newIssuerDesk(t)
+	d.token(token)
+	d.must(d.vendor.SetSwitches(simulator.Switches{Mode: simulator.ModeUnavailable}))
+	id := d.issuer()
+	for down := time.Duration(0); down < time.Hour; {
+		again := d.reconcile(id)
+		if again > 66*time.Second {
+			t.Fatalf("after %s of outage the vendor is asked again after %s", down, again)
+		}
+		d.clock.Step(again)
+		down += again
+	}
+	if d.requests() > 65 {
+		t.Errorf("%d requests in an hour", d.requests())
+	}
+	d.must(d.vendor.SetSwitches(simulator.Switches{}))
+	d.reconcile(id)
+	d.wantCondition(id, metav1.ConditionTrue, v1alpha1.ReasonConnected, "")
+}
+
 func TestFailuresOfPurchasesAreReportedAndProbed(t *testing.T) {
 	d := newIssuerDesk(t)
 	d.token(token)

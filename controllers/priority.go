@@ -10,7 +10,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/workqueue"
-	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
@@ -52,12 +51,13 @@ func priorityOf(c *v1alpha1.DeviceCertificate, at time.Time) int {
 // requests is a controller's queue.
 type requests = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// byUrgency queues DeviceCertificates, the most urgent first.
-func byUrgency(now clock.PassiveClock) handler.EventHandler {
+// byUrgency queues DeviceCertificates, the most urgent first, and notes how far the watch has come.
+func (r *DeviceCertificateReconciler) byUrgency() handler.EventHandler {
 	add := func(q requests, object client.Object, nothingNew bool) {
-		priority := priorityUsual
+		now, priority := r.Clock.Now(), priorityUsual
+		r.progress.saw(r.watchOf(object.GetNamespace()), object.GetResourceVersion(), now)
 		if c, ok := object.(*v1alpha1.DeviceCertificate); ok {
-			priority = priorityOf(c, now.Now())
+			priority = priorityOf(c, now)
 		}
 		if nothingNew && priority == priorityUsual {
 			priority = handler.LowPriority

@@ -40,7 +40,7 @@ func TestAStartDoesWhatIsUrgentFirst(t *testing.T) {
 	}
 	for _, resync := range []bool{false, true} {
 		q := priorityqueue.New[reconcile.Request]("test")
-		byUrgent := byUrgency(clocktesting.NewFakePassiveClock(now))
+		byUrgent := (&DeviceCertificateReconciler{Clock: clocktesting.NewFakeClock(now)}).byUrgency()
 		for _, c := range fleet {
 			if resync {
 				byUrgent.Update(t.Context(), event.UpdateEvent{ObjectOld: c, ObjectNew: c}, q)
@@ -93,7 +93,7 @@ func TestAStandbyThatTakesOverDoesWhatHasBecomeUrgentFirst(t *testing.T) {
 	if err := r.queue.start(t.Context(), q); err != nil {
 		t.Fatal(err)
 	}
-	warm := byUrgency(clock)
+	warm := r.byUrgency()
 	for _, c := range fleet {
 		warm.Create(t.Context(), event.CreateEvent{Object: c, IsInInitialList: true}, q)
 	}

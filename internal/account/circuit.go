@@ -19,6 +19,9 @@ const (
 	// firstBackoff and longestBackoff bound the delay between trials of a credential that no probe can try.
 	firstBackoff   = 5 * time.Second
 	longestBackoff = 5 * time.Minute
+	// longestProbe bounds the delay between probes of a vendor that does not answer: one cheap request a minute, whose success lets a whole
+	// fleet go on.
+	longestProbe = time.Minute
 	// heldFor is the delay between trials of a credential that is accepted but may not buy.
 	heldFor = 6 * time.Hour
 	// maxUnauthorized is how many 401 to buying requests in a row, each followed by an accepted probe, count as a lack of permission.
@@ -165,7 +168,7 @@ func (r *Registry) open(a *account, v verdict) {
 	c.reason, c.message = Explain(v.failure)
 	if !a.connection.probeable() {
 		c.trials++
-		c.retryAt = now.Add(Backoff(a.id, c.trials))
+		c.retryAt = now.Add(backoff(a.id, c.trials))
 	}
 	if !c.open {
 		c.open = true
@@ -185,10 +188,21 @@ func (a *account) rampUp() {
 	}
 }
 
-// Backoff is the delay after a number of failed trials or probes in a row: from five seconds doubling to five minutes, with up to a
-// tenth more that depends on the issuer.
-func Backoff(id ID, failures int) time.Duration {
-	delay := min(firstBackoff<<min(max(failures-1, 0), 16), longestBackoff)
+// backoff is the delay after a number of failed trials in a row: from five seconds doubling to five minutes, with up to a tenth more that
+// depends on the issuer.
+func backoff(id ID, failures int) time.Duration { return backoffTo(longestBackoff, id, failures) }
+
+// ProbeBackoff is the same for probes that failed for a reason. A vendor that cannot be reached comes back by itself, and is asked once a
+// minute; what a person must mend first is not: a changed credential is tried at once.
+func ProbeBackoff(id ID, failures int, reason string) time.Duration {
+	if reason == v1alpha1.ReasonUnreachable {
+		return backoffTo(longestProbe, id, failures)
+	}
+	return backoff(id, failures)
+}
+
+func backoffTo(longest time.Duration, id ID, failures int) time.Duration {
+	delay := min(firstBackoff<<min(max(failures-1, 0), 16), longest)
 	return delay + renewal.Jitter(delay/10, fmt.Sprint(id, failures))
 }
 

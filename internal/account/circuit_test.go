@@ -355,3 +355,15 @@ func TestExplainSaysWhatToCheck(t *testing.T) {
 		}
 	}
 }
+
+func TestAVendorThatIsDownIsProbedMoreOftenThanACredentialThatIsRefused(t *testing.T) {
+	id := ID{Kind: v1alpha1.KindDeviceIssuer, Namespace: "edge", Name: "vendor"}
+	for reason, longest := range map[string]time.Duration{v1alpha1.ReasonUnreachable: time.Minute, v1alpha1.ReasonCredentialRefused: 5 * time.Minute} {
+		for failures := range 100 {
+			want := min(5*time.Second<<min(max(failures-1, 0), 10), longest)
+			if got := ProbeBackoff(id, failures, reason); got < want || got > want+want/10 {
+				t.Errorf("%s: %s after %d failures, want %s and up to a tenth more", reason, got, failures, want)
+			}
+		}
+	}
+}
