@@ -99,12 +99,20 @@ func TestWhatTheKernelTellsOfAProcessIsRead(t *testing.T) {
 func TestResultsOfOneSizeReplaceOnlyTheirOwn(t *testing.T) {
 	dir := t.TempDir()
 	old := []result{{N: 500, Phase: phaseFill, Rate: 10, CPUPerCert: 5, RequestsPerCert: 6}, {N: 2000, Phase: phaseFill, Rate: 9}}
-	if err := writeResults(dir, merge(old, []result{{N: 2000, Phase: phaseFill, Rate: 11, CPUPerCert: 5, RequestsPerCert: 6}, {N: 2000, Phase: phaseIdle}})); err != nil {
+	measured := []result{{
+		N: 2000, Phase: phaseFill, Rate: 11, CPUPerCert: 5, RequestsPerCert: 6,
+		CPUOf: map[string]float64{"kube-apiserver": 20.5, "etcd": 2, "simulator": 3, "manager": 7},
+	}, {N: 2000, Phase: phaseIdle}}
+	if err := writeResults(dir, merge(old, measured)); err != nil {
 		t.Fatal(err)
 	}
 	got, err := readResults(filepath.Join(dir, "result.json"))
 	if err != nil || len(got) != 3 || got[1].Rate != 11 || got[0].Rate != 10 {
 		t.Errorf("%+v, %v", got, err)
+	}
+	table, err := os.ReadFile(filepath.Join(dir, "result.md"))
+	if err != nil || !strings.Contains(string(table), "| 2000 | first fill | 20.5 | 2.0 |  | 3.0 | 7.0 |  | 32.5 |\n") {
+		t.Errorf("the table does not tell each program's CPU time, %v:\n%s", err, table)
 	}
 	svg, err := os.ReadFile(filepath.Join(dir, "cost.svg"))
 	if err != nil {

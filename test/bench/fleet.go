@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -53,9 +55,11 @@ type fleet struct {
 	controlPlane *controlplane.ControlPlane
 	kubeconfig   string // the operator's
 	client       client.Client
-	audit        *auditLog
-	vendor       *vendor
-	manager      *process
+	// server is for what is no object.
+	server  rest.Interface
+	audit   *auditLog
+	vendor  *vendor
+	manager *process
 	// base is the manager's resident memory without a single certificate.
 	base    int64
 	floors  map[string]float64
@@ -87,11 +91,18 @@ func (f *fleet) program(name string) string { return filepath.Join(f.bin, name) 
 func (f *fleet) startCluster(ctx context.Context) (err error) {
 	f.controlPlane, err = controlplane.Start(ctx, controlplane.Options{
 		CRDPaths: []string{filepath.Join(f.root, "config/crd/bases")}, ControllerManager: true, Audit: true,
-		APIServerFlags: map[string]string{"audit-log-maxsize": "100000", "max-requests-inflight": "1000", "max-mutating-requests-inflight": "1000"},
+		APIServerFlags: map[string]string{
+			"audit-log-maxsize": "100000", "max-requests-inflight": "1000", "max-mutating-requests-inflight": "1000", "profiling": strconv.FormatBool(f.profile),
+		},
 	})
 	if err != nil {
 		return err
 	}
+	clients, err := kubernetes.NewForConfig(f.controlPlane.Config())
+	if err != nil {
+		return err
+	}
+	f.server = clients.RESTClient()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {

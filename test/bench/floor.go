@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,7 +33,7 @@ type floor struct {
 	issued map[string]*v1alpha1.IssuedCertificate // by name
 }
 
-// measureFloor fills and renews a fleet of its own with bare loops, before the manager is started, and removes it again.
+// measureFloor fills and renews a fleet with bare loops, where no manager runs.
 func (f *fleet) measureFloor(ctx context.Context) error {
 	ca, err := f.vendor.certificate()
 	if err != nil {
@@ -45,7 +46,7 @@ func (f *fleet) measureFloor(ctx context.Context) error {
 	if bare.vendor, err = newVendorClient(f.vendor.url(), ca); err != nil {
 		return err
 	}
-	n := min(f.n, f.options.floor)
+	n := cmp.Or(f.options.floor, f.n)
 	for _, step := range []struct {
 		phase string
 		ask   func(context.Context, string) error
@@ -65,11 +66,6 @@ func (f *fleet) measureFloor(ctx context.Context) error {
 			return err
 		}
 		f.floors[step.phase] = p.Rate
-	}
-	for _, kind := range []client.Object{&v1alpha1.DeviceCertificate{}, &corev1.Secret{}, &eventsv1.Event{}} {
-		if err := f.client.DeleteAllOf(ctx, kind, client.InNamespace(namespace), client.MatchingLabels{"bench": "floor"}); err != nil {
-			return err
-		}
 	}
 	return nil
 }
@@ -147,7 +143,6 @@ func newVendorClient(url string, ca []byte) (*trustmanager.Client, error) {
 func (f *fleet) declareFloor(ctx context.Context, name string) error {
 	c := &v1alpha1.DeviceCertificate{ObjectMeta: meta(name)}
 	cn := name + ".example"
-	c.Labels = map[string]string{"bench": "floor"}
 	c.Spec.IssuerRef = v1alpha1.IssuerReference{Name: issuerName}
 	c.Spec.EnrollmentProfileID = profile
 	c.Spec.CertificateAttributes = []v1alpha1.Attribute{{ID: "subject.common_name", Value: &cn}}
@@ -162,8 +157,8 @@ func (f *fleet) touch(ctx context.Context, name string) error {
 
 // enroll makes the six API requests and the one vendor call of a first certificate.
 func (b *floor) enroll(ctx context.Context, name string) error {
-	mark := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"annotations":{"bench":"finalizer"}}}`))
-	if err := b.client.Patch(ctx, &v1alpha1.DeviceCertificate{ObjectMeta: meta(name)}, mark); err != nil {
+	hold := client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"metadata":{"finalizers":[%q]}}`, v1alpha1.Finalizer))
+	if err := b.client.Patch(ctx, &v1alpha1.DeviceCertificate{ObjectMeta: meta(name)}, hold); err != nil {
 		return err
 	}
 	return b.issue(ctx, name, func(ctx context.Context, r trustmanager.KeyRequest) (*trustmanager.Issued, error) {
@@ -218,7 +213,7 @@ func (b *floor) predecessor(name string) *v1alpha1.IssuedCertificate {
 
 func (b *floor) apply(ctx context.Context, name string, data map[string][]byte, options ...client.ApplyOption) error {
 	ac := corev1ac.Secret(name, namespace).WithType(corev1.SecretTypeTLS).WithData(data).
-		WithLabels(map[string]string{v1alpha1.LabelWatch: "true", "bench": "floor"}).WithAnnotations(described(name))
+		WithLabels(map[string]string{v1alpha1.LabelWatch: "true"}).WithAnnotations(described(name))
 	return b.client.Apply(ctx, ac, append(options, client.FieldOwner("floor"), client.ForceOwnership)...)
 }
 
@@ -233,7 +228,7 @@ func (b *floor) status(ctx context.Context, name string, status map[string]any) 
 func (b *floor) event(ctx context.Context, name string) error {
 	now := metav1.NowMicro()
 	return b.client.Create(ctx, &eventsv1.Event{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("%s.%x", name, now.UnixNano()), Labels: map[string]string{"bench": "floor"}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("%s.%x", name, now.UnixNano())},
 		EventTime:  now, ReportingController: "floor", ReportingInstance: "floor", Action: "Enroll", Reason: "Issued", Type: corev1.EventTypeNormal,
 		Regarding: corev1.ObjectReference{APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "DeviceCertificate", Namespace: namespace, Name: name},
 		Note:      strings.Repeat("x", 150),

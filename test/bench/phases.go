@@ -27,7 +27,9 @@ type phase struct {
 	result
 	began time.Time
 	from  usage
-	// profiled is closed when the phase's CPU profile is written.
+	// spent is the CPU time of each program before the phase.
+	spent map[string]time.Duration
+	// profiled is closed when the phase's CPU profiles are written.
 	profiled <-chan struct{}
 }
 
@@ -41,20 +43,24 @@ func (f *fleet) begin(ctx context.Context, name string) (*phase, error) {
 		return nil, err
 	}
 	p := &phase{fleet: f, result: result{N: f.n, Phase: name, RSSBase: f.base}, began: time.Now()}
-	if f.manager == nil {
-		return p, nil
+	p.profiled = f.sampleCPU(ctx, name)
+	var err error
+	if p.spent, err = f.spent(); err != nil || f.manager == nil {
+		return p, err
 	}
 	if err := f.manager.resetPeak(); err != nil {
 		return nil, err
 	}
-	p.profiled = f.sampleCPU(ctx, name)
-	var err error
 	p.from, err = f.manager.used()
 	return p, err
 }
 
 // end adds what was measured to the results; certificates is how many were bought.
 func (p *phase) end(ctx context.Context, certificates int) error {
+	spent, err := p.fleet.spent()
+	if err != nil {
+		return err
+	}
 	if err := p.audit.read(); err != nil {
 		return err
 	}
@@ -64,10 +70,10 @@ func (p *phase) end(ctx context.Context, certificates int) error {
 		return err
 	}
 	p.VendorCalls = len(calls)
+	if err := p.saveProfiles(ctx); err != nil {
+		return err
+	}
 	if p.manager != nil {
-		if err := p.saveProfiles(ctx); err != nil {
-			return err
-		}
 		used, err := p.manager.used()
 		if err != nil {
 			return err
@@ -77,6 +83,13 @@ func (p *phase) end(ctx context.Context, certificates int) error {
 	if certificates > 0 {
 		p.perCertificate(float64(certificates))
 		p.latencies()
+		p.CPUOf = map[string]float64{}
+		for program, after := range spent {
+			if before := p.spent[program]; before < after { // otherwise it was started anew
+				after -= before
+			}
+			p.CPUOf[program] = after.Seconds() * 1000 / float64(certificates)
+		}
 	}
 	p.fleet.results = append(p.fleet.results, p.result)
 	fmt.Println(p.line())

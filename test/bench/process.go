@@ -43,8 +43,11 @@ type usage struct {
 }
 
 // used reads the process's usage.
-func (p *process) used() (usage, error) {
-	dir := fmt.Sprintf("/proc/%d/", p.PID())
+func (p *process) used() (usage, error) { return usageOf(p.PID()) }
+
+// usageOf reads the usage of the process of that id.
+func usageOf(pid int) (usage, error) {
+	dir := fmt.Sprintf("/proc/%d/", pid)
 	stat, err := os.ReadFile(dir + "stat")
 	if err != nil {
 		return usage{}, err
@@ -59,6 +62,30 @@ func (p *process) used() (usage, error) {
 	}
 	u.resident, u.peak = parseKiB(status, "VmRSS:"), parseKiB(status, "VmHWM:")
 	return u, nil
+}
+
+// spent is the CPU time that each program has used so far. The bench itself asks for the certificates and, in the floor, makes them.
+func (f *fleet) spent() (map[string]time.Duration, error) {
+	pids := map[string]int{"simulator": f.vendor.PID(), "bench": os.Getpid()}
+	if f.manager != nil {
+		pids["manager"] = f.manager.PID()
+	}
+	for _, program := range []string{"etcd", "kube-apiserver", "kube-controller-manager"} {
+		pid, err := f.controlPlane.PID(program)
+		if err != nil {
+			return nil, err
+		}
+		pids[program] = pid
+	}
+	spent := map[string]time.Duration{}
+	for program, pid := range pids {
+		u, err := usageOf(pid)
+		if err != nil {
+			return nil, err
+		}
+		spent[program] = u.cpu
+	}
+	return spent, nil
 }
 
 // resetPeak makes the peak of the memory count from now on.

@@ -5,12 +5,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -25,28 +28,44 @@ func (f *fleet) profileAddress() string {
 	return "0"
 }
 
-// sampleCPU writes a CPU profile of the phase that begins; the channel is closed when it is written. A failure is for whoever misses the
-// file.
+// sampleCPU writes CPU profiles, of the phase that begins, of the API server and of the manager if it runs; the channel is closed when they
+// are written. A failure is for whoever misses the file.
 func (f *fleet) sampleCPU(ctx context.Context, phase string) <-chan struct{} {
 	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if f.profile {
-			if err := f.saveProfile(ctx, fmt.Sprintf("profile?seconds=%d", int(sampled.Seconds())), phase, "cpu"); err != nil {
+	if !f.profile {
+		close(done)
+		return done
+	}
+	const path = "profile"
+	seconds := strconv.Itoa(int(sampled.Seconds()))
+	var samples sync.WaitGroup
+	sample := func(take func() error) {
+		samples.Go(func() {
+			if err := take(); err != nil {
 				fmt.Fprintln(os.Stderr, "bench:", err)
 			}
-		}
+		})
+	}
+	sample(func() error {
+		text, err := f.server.Get().AbsPath("/debug/pprof/"+path).Param("seconds", seconds).DoRaw(ctx)
+		return errors.Join(err, f.writeProfile(phase, "apiserver", text))
+	})
+	if f.manager != nil {
+		sample(func() error { return f.saveProfile(ctx, path+"?seconds="+seconds, phase, "cpu") })
+	}
+	go func() {
+		defer close(done)
+		samples.Wait()
 	}()
 	return done
 }
 
-// saveProfiles writes what the phase that ends has left on the heap, and waits for its CPU profile.
+// saveProfiles writes what the phase that ends has left on the manager's heap, and waits for its CPU profiles.
 func (p *phase) saveProfiles(ctx context.Context) error {
-	if !p.profile || p.profiled == nil {
-		return nil
-	}
-	if err := p.saveProfile(ctx, "heap", p.Phase, "heap"); err != nil {
-		return err
+	if p.profile && p.manager != nil {
+		if err := p.saveProfile(ctx, "heap", p.Phase, "heap"); err != nil {
+			return err
+		}
 	}
 	select {
 	case <-p.profiled:
@@ -70,6 +89,10 @@ func (f *fleet) saveProfile(ctx context.Context, path, phase, kind string) error
 	if err != nil || response.StatusCode != http.StatusOK {
 		return fmt.Errorf("profile of %s: %s %w", phase, response.Status, err)
 	}
+	return f.writeProfile(phase, kind, text)
+}
+
+func (f *fleet) writeProfile(phase, kind string, text []byte) error {
 	name := fmt.Sprintf("%d-%s.%s.pprof", f.n, strings.ReplaceAll(phase, " ", "-"), kind)
 	return os.WriteFile(filepath.Join(f.out, name), text, 0o600)
 }

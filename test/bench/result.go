@@ -51,6 +51,8 @@ type result struct {
 	Seconds float64 `json:"seconds"`
 	// CPU is the manager's, in seconds.
 	CPU float64 `json:"cpu_s"`
+	// CPUOf is that of each program, in milliseconds for a certificate.
+	CPUOf map[string]float64 `json:"cpu_ms_of,omitempty"`
 	// Requests to the API server by kind, but watches and leases; Writes are those of them that change something.
 	Requests    map[string]int `json:"api_requests"`
 	Writes      int            `json:"api_writes"`
@@ -120,6 +122,19 @@ func markdown(results []result) string {
 		}
 		fmt.Fprintf(&b, "| %d | %s | %.1f | %s | %d / %d | %.2f | %.2f | %s | %s | %s |\n", r.N, r.Phase, r.Rate, r.ofTheFloor(), r.P50, r.P99,
 			r.RequestsPerCert, r.VendorCallsPerCert, number(r.CPUPerCert), mebibytes(r.RSSPeak), r.remarks())
+	}
+	b.WriteString("\nMilliseconds of CPU for a certificate:\n\n| n | phase | API server | etcd | controller manager | simulator | manager | bench | all |\n|---:|---|---:|---:|---:|---:|---:|---:|---:|\n")
+	for _, r := range results {
+		if len(r.CPUOf) == 0 {
+			continue
+		}
+		var all float64
+		fmt.Fprintf(&b, "| %d | %s |", r.N, r.Phase)
+		for _, program := range []string{"kube-apiserver", "etcd", "kube-controller-manager", "simulator", "manager", "bench"} {
+			fmt.Fprintf(&b, " %s |", number(r.CPUOf[program]))
+			all += r.CPUOf[program]
+		}
+		fmt.Fprintf(&b, " %s |\n", number(all))
 	}
 	b.WriteString("\nAPI requests by verb and resource:\n\n| n | phase | requests |\n|---:|---|---|\n")
 	for _, r := range results {

@@ -140,6 +140,9 @@ func (c *ControlPlane) Kubectl() string {
 	return filepath.Join(c.binDir, "kubectl")
 }
 
+// PID returns the process id of one of the programs: etcd, kube-apiserver or kube-controller-manager.
+func (c *ControlPlane) PID(program string) (int, error) { return c.warden.pid(program) }
+
 // EtcdURL returns the address at which etcd takes requests from this machine without asking who sends them.
 func (c *ControlPlane) EtcdURL() string {
 	return c.servers.Etcd.URL.String()

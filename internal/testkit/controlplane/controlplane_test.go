@@ -6,6 +6,7 @@ package controlplane_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -56,6 +57,7 @@ func TestAControlPlaneBehavesAsAClusterWithoutNodes(t *testing.T) {
 	t.Run("a user has the rights of its groups", func(t *testing.T) { knowsUsers(ctx, t, plane) })
 	t.Run("a service account has no rights by itself", func(t *testing.T) { knowsServiceAccounts(ctx, t, plane) })
 	t.Run("the administrator reads the server's metrics", func(t *testing.T) { servesMetrics(ctx, t, clients) })
+	t.Run("its processes are known", func(t *testing.T) { knowsProcesses(t, plane) })
 	t.Run("requests are audited", func(t *testing.T) { audits(t, plane) })
 	t.Run("a namespace is deleted to the end", func(t *testing.T) { deletesNamespace(ctx, t, clients) })
 }
@@ -98,6 +100,22 @@ func enforcesQuota(ctx context.Context, t *testing.T, clients kubernetes.Interfa
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "one-too-many"}}
 	if _, err := clients.CoreV1().Secrets(namespace).Create(ctx, secret, metav1.CreateOptions{}); !apierrors.IsForbidden(err) {
 		t.Errorf("create a Secret above the quota: got %v, want forbidden", err)
+	}
+}
+
+func knowsProcesses(t *testing.T, plane *controlplane.ControlPlane) {
+	for _, program := range []string{"etcd", "kube-apiserver"} {
+		pid, err := plane.PID(program)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		if err != nil || strings.TrimSpace(string(name)) != program {
+			t.Errorf("process %d is %q, %v, want %s", pid, name, err, program)
+		}
+	}
+	if _, err := plane.PID("kubelet"); err == nil {
+		t.Error("a program that does not run has a process")
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -70,6 +72,15 @@ func startWarden(workDir, binDir string, temporary bool) (*warden, error) {
 // path returns the launcher of the program with that name.
 func (w *warden) path(name string) string {
 	return filepath.Join(w.dir, name)
+}
+
+// pid is the process id that the program's launcher has noted.
+func (w *warden) pid(name string) (int, error) {
+	text, err := os.ReadFile(w.path(name) + ".pid")
+	if err != nil {
+		return 0, fmt.Errorf("find the process of %s: %w", name, err)
+	}
+	return strconv.Atoi(strings.TrimSpace(string(text)))
 }
 
 // dismiss ends the watch. Call it when the programs are stopped.
