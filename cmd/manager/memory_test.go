@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"testing"
 )
@@ -37,22 +38,45 @@ func TestTheHeapIsBoundUnlessTheEnvironmentSaysOtherwise(t *testing.T) {
 	}
 	t.Setenv("GOGC", "")
 	t.Setenv("GOMEMLIMIT", "")
-	paths, percent, limit := memoryLimits, debug.SetGCPercent(100), debug.SetMemoryLimit(math.MaxInt64)
+	paths, limit := memoryLimits, debug.SetMemoryLimit(math.MaxInt64)
 	memoryLimits = []string{path}
-	t.Cleanup(func() { memoryLimits = paths; debug.SetGCPercent(percent); debug.SetMemoryLimit(limit) })
+	t.Cleanup(func() { memoryLimits = paths; debug.SetMemoryLimit(limit) })
 
-	boundMemory()
+	set := make(chan int, 1)
+	boundMemory(func(percent int) int {
+		select {
+		case set <- percent:
+		default:
+		}
+		return 0
+	})
 	if got := debug.SetMemoryLimit(-1); got != 256<<20/10*9 {
 		t.Errorf("the limit is %d", got)
 	}
-	if got := debug.SetGCPercent(100); got != growth {
-		t.Errorf("the heap grows by %d percent", got)
+	for told := 0; told < 3; { // at the start, and after each collection
+		select {
+		case got := <-set:
+			if told++; got <= growth {
+				t.Errorf("the small heap of a test grows by %d percent", got)
+			}
+		default:
+			runtime.GC()
+		}
 	}
+
 	debug.SetMemoryLimit(math.MaxInt64)
 	t.Setenv("GOGC", "200")
 	t.Setenv("GOMEMLIMIT", "1GiB")
-	boundMemory()
-	if got := debug.SetGCPercent(100); got != 100 || debug.SetMemoryLimit(-1) != math.MaxInt64 {
-		t.Error("the environment was overruled")
+	boundMemory(func(int) int { t.Error("GOGC was overruled"); return 0 })
+	if debug.SetMemoryLimit(-1) != math.MaxInt64 {
+		t.Error("GOMEMLIMIT was overruled")
+	}
+}
+
+func TestASmallHeapHasRoomAndALargeOneGrowsByHalf(t *testing.T) {
+	for live, want := range map[uint64]int{0: 400, 1 << 20: 400, 8 << 20: 200, 16 << 20: 100, 32 << 20: 50, 1 << 30: 50} {
+		if got := growthOf(live); got != want {
+			t.Errorf("a heap of %d MiB grows by %d percent, want %d", live>>20, got, want)
+		}
 	}
 }
