@@ -11,7 +11,7 @@ PATH=$PATH:/usr/sbin
 declare -A packages=(
 	[openssl]=openssl [javac]=default-jdk-headless [keytool]=default-jre-headless [promtool]=prometheus
 	[curl]=curl [nginx]=nginx-light [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients
-	[haproxy]=haproxy
+	[haproxy]=haproxy [inotifywait]=inotify-tools
 )
 missing=()
 for program in "${!packages[@]}"; do

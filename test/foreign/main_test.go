@@ -131,7 +131,7 @@ func everything(profile v1alpha1.PKCS12Profile) v1alpha1.Outputs {
 }
 
 // volume is a folder in which the kubelet keeps the files of a Secret: each name leads through the link ..data into the folder of the
-// current version, so that all files change at one instant.
+// current version, so that all files change at one instant. The folder before is then removed.
 type volume struct {
 	t       *testing.T
 	dir     string
@@ -147,8 +147,9 @@ func mount(t *testing.T, data map[string][]byte) *volume {
 
 func (v *volume) update(data map[string][]byte) {
 	v.t.Helper()
+	before := v.current()
 	v.version++
-	folder := "..version_" + strconv.Itoa(v.version)
+	folder := v.current()
 	must(v.t, os.Mkdir(filepath.Join(v.dir, folder), 0o755))
 	for name, content := range data {
 		must(v.t, os.WriteFile(filepath.Join(v.dir, folder, name), content, 0o644))
@@ -158,7 +159,11 @@ func (v *volume) update(data map[string][]byte) {
 	}
 	must(v.t, os.Symlink(folder, v.file("..data_tmp")))
 	must(v.t, os.Rename(v.file("..data_tmp"), v.file("..data")))
+	must(v.t, os.RemoveAll(v.file(before)))
 }
+
+// current is the name of the folder that ..data leads to.
+func (v *volume) current() string { return "..version_" + strconv.Itoa(v.version) }
 
 func (v *volume) file(name string) string { return filepath.Join(v.dir, name) }
 
