@@ -5,6 +5,7 @@ package controllers
 
 import (
 	"maps"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -41,8 +42,25 @@ func transform[T any](smaller func(T)) toolscache.TransformFunc {
 // what is missing in both stays as it is in the cluster.
 func leanCertificate(c *v1alpha1.DeviceCertificate) {
 	c.ManagedFields, c.OwnerReferences, c.Labels = nil, nil, nil
-	keepAnnotations(c, func(name string) bool { return strings.HasPrefix(name, v1alpha1.SchemeGroupVersion.Group+"/") })
+	keepAnnotations(c, func(name string) bool { return slices.Contains(wishes, name) })
+	if len(c.Finalizers) > mostFinalizers {
+		c.Finalizers = slices.DeleteFunc(c.Finalizers, func(name string) bool { return name != v1alpha1.Finalizer })
+		metav1.SetMetaDataAnnotation(&c.ObjectMeta, annotationInPart, "true")
+	}
 	lean.Pack(c)
+}
+
+const (
+	// mostFinalizers are kept. Others' may be as many as fill an object, of a mebibyte and a half.
+	mostFinalizers = 16
+	// annotationInPart marks an object in the cache that lacks finalizers. Who acts on it reads it live; see current.
+	annotationInPart = "devicecert.io/cached-in-part"
+)
+
+// wishes are the annotations by which a DeviceCertificate is steered.
+var wishes = []string{
+	v1alpha1.AnnotationRenewRequestedAt, v1alpha1.AnnotationRetryRequestedAt, v1alpha1.AnnotationAbandonAttempt,
+	v1alpha1.AnnotationAcknowledgeOrphan, v1alpha1.AnnotationRevokeRequested,
 }
 
 // watched are the labels of every Secret in the cache.
@@ -61,10 +79,19 @@ func leanSecret(secret *metav1.PartialObjectMetadata) {
 	}
 }
 
-// keepAnnotations drops those that are not wanted. Others may hold a whole copy of the object, as kubectl's does.
+// longestAnnotation is far above any value that means something: times, ids, a serial number with a word.
+const longestAnnotation = 1 << 10
+
+// keepAnnotations drops those that are not wanted, which may hold a whole copy of the object, as kubectl's does, and cuts values that mean
+// nothing: a tenant must not fill the memory with them.
 func keepAnnotations(object client.Object, wanted func(name string) bool) {
 	annotations := object.GetAnnotations()
 	maps.DeleteFunc(annotations, func(name, _ string) bool { return !wanted(name) })
+	for name, value := range annotations {
+		if len(value) > longestAnnotation {
+			annotations[name] = strings.Clone(value[:longestAnnotation])
+		}
+	}
 	if len(annotations) == 0 {
 		annotations = nil
 	}

@@ -115,11 +115,13 @@ func (r *DeviceCertificateReconciler) current(ctx context.Context, key types.Nam
 	if err := r.Client.Get(ctx, key, cached); err != nil {
 		return nil, 0, err
 	}
+	_, inPart := cached.Annotations[annotationInPart]
 	remembered := r.memory.recall(cached.UID)
-	if !older(cached.ResourceVersion, remembered.written) {
+	stale := older(cached.ResourceVersion, remembered.written)
+	if !stale && !inPart {
 		return cached, 0, nil
 	}
-	if lag := seen.lag(remembered.written, remembered.writtenAt, r.Clock.Now()); lag > 0 {
+	if lag := seen.lag(remembered.written, remembered.writtenAt, r.Clock.Now()); stale && lag > 0 {
 		return nil, lag, nil
 	}
 	live := &v1alpha1.DeviceCertificate{}

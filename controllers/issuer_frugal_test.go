@@ -59,6 +59,34 @@ func TestACredentialThatChangedWhileTheOperatorWasDownIsTried(t *testing.T) {
 	}
 }
 
+func TestAClientCertificateIsLookedAtWhenItEndsAndCostsNoRequest(t *testing.T) {
+	d := newIssuerDesk(t)
+	d.reconciler.WatchSecrets = true
+	pair, ok := d.vendor.ClientCertificate("operator")
+	if !ok {
+		t.Fatal("the simulator has no client certificate")
+	}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: d.namespace, Name: "digicert", Labels: map[string]string{v1alpha1.LabelWatch: "true"}}}
+	secret.Type, secret.StringData = corev1.SecretTypeTLS, encodePair(t, pair)
+	d.must(d.client.Create(t.Context(), secret))
+	id := d.issuer(func(s *v1alpha1.IssuerSpec) {
+		s.Auth = v1alpha1.IssuerAuth{ClientCertificate: &v1alpha1.ClientCertificateAuth{SecretRef: v1alpha1.SecretReference{Name: "digicert"}, URL: d.running.ClientAuthURL}}
+	})
+	d.clock.SetTime(pair.Leaf.NotAfter.Add(-10 * time.Minute))
+	again := d.reconcile(id)
+	d.wantCondition(id, metav1.ConditionTrue, v1alpha1.ReasonConnected, "")
+	if again > 10*time.Minute {
+		t.Errorf("the certificate ends in ten minutes, and is looked at again after %s", again)
+	}
+	asked := d.requests()
+	d.clock.Step(again)
+	d.reconcile(id)
+	d.wantCondition(id, metav1.ConditionFalse, v1alpha1.ReasonInvalidSpec, v1alpha1.ConditionStalled)
+	if lease, _ := d.tryAcquire(id); lease != nil || d.requests() != asked {
+		t.Errorf("%d requests with a certificate that has ended, and a lease: %t", d.requests()-asked, lease != nil)
+	}
+}
+
 func TestAWatchedCredentialIsNotReadEveryFiveMinutes(t *testing.T) {
 	d := newIssuerDesk(t)
 	d.reconciler.WatchSecrets = true

@@ -72,7 +72,11 @@ func (r *IssuerReconciler) rereadAt(id account.ID, o observed) time.Time {
 	case o.watched:
 		after = watchedRereadAfter
 	}
-	return r.Clock.Now().Add(after - renewal.Jitter(after/5, id.String()))
+	due := r.Clock.Now().Add(after - renewal.Jitter(after/5, id.String()))
+	if o.Ready && !o.expiresAt.IsZero() {
+		return earlier(due, o.expiresAt) // after which each order would find out by itself
+	}
+	return due
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -57,6 +57,7 @@ type DeviceCertificateList struct {
 // +kubebuilder:validation:XValidation:rule="self.privateKey.delivery != 'Sealed' || !(has(self.secret.outputs) && (has(self.secret.outputs.pkcs12) || has(self.secret.outputs.jks)))",message="secret.outputs.pkcs12 and secret.outputs.jks need the private key, which privateKey.delivery Sealed never opens: remove them or set delivery to Decrypted"
 // +kubebuilder:validation:XValidation:rule="self.privateKey.delivery != 'Sealed' || !(has(self.secret.outputs) && has(self.secret.outputs.formats))",message="secret.outputs.formats (CombinedPEM, DER) need the private key, which privateKey.delivery Sealed never opens: remove them or set delivery to Decrypted"
 // +kubebuilder:validation:XValidation:rule="self.privateKey.delivery != 'Sealed' || !(has(self.secret.outputs) && self.secret.outputs.keyEncoding == 'Traditional')",message="secret.outputs.keyEncoding Traditional needs the private key, which privateKey.delivery Sealed never opens: remove it or set delivery to Decrypted"
+// +kubebuilder:validation:XValidation:rule="(has(self.certificateAttributes) ? self.certificateAttributes.map(a, (has(a.value) ? a.value.size() : 0) + (has(a.values) ? a.values.map(v, v.size()).sum() : 0)).sum() : 0) + (has(self.deviceAttributes) ? self.deviceAttributes.map(a, (has(a.value) ? a.value.size() : 0) + (has(a.values) ? a.values.map(v, v.size()).sum() : 0)).sum() : 0) <= 16384",message="the values of certificateAttributes and deviceAttributes must have at most 16384 characters in all: ask for fewer or shorter ones"
 type DeviceCertificateSpec struct {
 	// issuerRef names the DeviceIssuer or ClusterDeviceIssuer through which the certificate is bought.
 	// Changing it costs a certificate only if the new issuer speaks to another vendor host.
@@ -70,7 +71,8 @@ type DeviceCertificateSpec struct {
 	// +required
 	EnrollmentProfileID string `json:"enrollmentProfileID,omitempty"`
 	// certificateAttributes are the values the profile wants in the certificate, such as subject.common_name or san.dns_name:
-	// at most 50, each id once. Which are mandatory, the profile decides. Default: none. Changing them costs a certificate.
+	// at most 50, each id once, and 16384 characters of values together with deviceAttributes. Which are mandatory, the profile decides.
+	// Default: none. Changing them costs a certificate.
 	// +listType=map
 	// +listMapKey=id
 	// +kubebuilder:validation:MinItems=1

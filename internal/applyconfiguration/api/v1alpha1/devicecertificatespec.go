@@ -17,7 +17,8 @@ type DeviceCertificateSpecApplyConfiguration struct {
 	// method and key generation by the server, and the issuer must grant it to this namespace. Changing it costs a certificate.
 	EnrollmentProfileID *string `json:"enrollmentProfileID,omitempty"`
 	// certificateAttributes are the values the profile wants in the certificate, such as subject.common_name or san.dns_name:
-	// at most 50, each id once. Which are mandatory, the profile decides. Default: none. Changing them costs a certificate.
+	// at most 50, each id once, and 16384 characters of values together with deviceAttributes. Which are mandatory, the profile decides.
+	// Default: none. Changing them costs a certificate.
 	CertificateAttributes []AttributeApplyConfiguration `json:"certificateAttributes,omitempty"`
 	// deviceAttributes are the values the profile wants in the vendor's device record, such as DEVICE_IDENTIFIER: at most 50, each id once.
 	// An id is the attribute's id, or its name as the profile's enrollment specification spells it, if that is unique; so it is with
