@@ -41,7 +41,7 @@ manifests: $(CONTROLLER_GEN) ## Regenerate the CRDs, the manager's roles and Arg
 	go run ./hack/gitops
 
 .PHONY: docs
-docs: ## Regenerate docs/reference from the types and the CRDs
+docs: ## Regenerate docs/reference from the types, the CRDs and the flags
 	go run ./hack/docs
 
 .PHONY: verify

@@ -41,13 +41,7 @@ func (d *demo) writeGround(context.Context) error {
 	if err != nil {
 		return err
 	}
-	tools := os.Getenv("TOOLS")
-	if tools == "" {
-		tools = filepath.Join(d.root, "bin", "tools")
-	}
 	variables := []string{
-		"KUBECONFIG=" + d.plane.Kubeconfig(),
-		"PATH=" + strings.Join([]string{filepath.Dir(d.plane.Kubectl()), tools, d.bin}, ":") + ":$PATH",
 		"VALUES=" + filepath.Join(d.root, "hack", "demo", "values.yaml"),
 		"SAMPLES=" + samples,
 		"TOKEN=" + d.folder.path("api-token"),
@@ -57,14 +51,26 @@ func (d *demo) writeGround(context.Context) error {
 	if d.node.watched != nil {
 		variables = append(variables, "PROMETHEUS="+d.node.watched.url)
 	}
-	var text strings.Builder
-	for _, variable := range variables {
-		name, value, _ := strings.Cut(variable, "=")
-		fmt.Fprintf(&text, "export %s=\"%s\"\n", name, value)
-	}
 	return errors.Join(
 		os.Mkdir(d.folder.path("work"), 0o700),
 		d.folder.write([]byte(vendor.APIKeys[0].Key), "api-token"),
-		d.folder.write([]byte(text.String()), "env"),
+		d.writeEnvironment(variables...),
 	)
+}
+
+// writeEnvironment writes what another terminal reads to find this cluster, with kubectl, Helm and our programs first in its PATH.
+func (d *demo) writeEnvironment(variables ...string) error {
+	tools := os.Getenv("TOOLS")
+	if tools == "" {
+		tools = filepath.Join(d.root, "bin", "tools")
+	}
+	var text strings.Builder
+	for _, variable := range append([]string{
+		"KUBECONFIG=" + d.plane.Kubeconfig(),
+		"PATH=" + strings.Join([]string{filepath.Dir(d.plane.Kubectl()), tools, d.bin}, ":") + ":$PATH",
+	}, variables...) {
+		name, value, _ := strings.Cut(variable, "=")
+		fmt.Fprintf(&text, "export %s=\"%s\"\n", name, value)
+	}
+	return d.folder.write([]byte(text.String()), "env")
 }

@@ -88,36 +88,38 @@ func (w *noteWriter) Write(text []byte) (int, error) {
 
 // playOn tells what there is to try.
 func (s *screen) playOn(d *demo) {
-	kubectl := d.plane.Kubectl() + " -n " + sampleNamespace
 	fmt.Fprintf(s.out, `
 %s It stays until you press Ctrl-C. In another terminal:
 
-  export KUBECONFIG=%s
+  . %s
 
   # look
-  %s get devicecertificates -o wide
-  %s describe devicecertificate gateway-pem
+  kubectl -n edge get devicecertificates
+  kubectl devicecert status gateway-pem -n edge
 
   # renew one now
-  %s annotate --overwrite devicecertificate gateway-pem devicecert.io/renew-requested-at=$(date -u +%%FT%%TZ)
+  kubectl devicecert renew gateway-pem -n edge --wait
 
   # another form of the same key: costs no certificate
-  %s patch devicecertificate gateway-pem --type=merge -p '{"spec":{"secret":{"outputs":{"formats":["CombinedPEM"]}}}}'
+  kubectl -n edge patch devicecertificate gateway-pem --type=merge -p '{"spec":{"secret":{"outputs":{"formats":["CombinedPEM"]}}}}'
+
+  # what a change would cost, before it is made
+  kubectl -n edge get devicecertificate gateway-pem -o yaml | sed 's/p_256/p_384/' | kubectl devicecert plan -f -
 
   # open the sealed key, as the device would
   %s
 
-  # lose the next answer after the vendor has issued, renew, and see in status.orphans what becomes of it (about half a minute)
+  # lose the next answer after the vendor has issued, renew, and see under Orphans what becomes of it (about half a minute)
   curl -sS -d '{"match":{"operation":"renew","commonName":"gateway-der.edge.example"},"action":"drop","stage":"afterCommit"}' %s/faults
-  %s annotate --overwrite devicecertificate gateway-der devicecert.io/renew-requested-at=$(date -u +%%FT%%TZ)
+  kubectl devicecert renew gateway-der -n edge --wait
+  kubectl devicecert status gateway-der -n edge
 
   # every certificate that was ever issued
   curl -sS %s/ledger/summary
 
 Logs: %s
 `,
-		s.paint(bold, "The demo is running."), d.plane.Kubeconfig(),
-		kubectl, kubectl, kubectl, kubectl,
+		s.paint(bold, "The demo is running."), d.folder.path("env"),
 		strings.Join(openSealed(d.folder.path("secrets", "gateway-sealed"), d.folder.path(deviceKey)), " ")+" | openssl pkey -noout -text",
-		d.simulator.admin, kubectl, d.simulator.admin, d.folder.path("*.log"))
+		d.simulator.admin, d.simulator.admin, d.folder.path("*.log"))
 }

@@ -100,6 +100,9 @@ func (d *demo) story(ctx context.Context) error {
 		d.screen.say("All checks passed.")
 		return nil
 	}
+	if err := d.writeEnvironment(); err != nil {
+		return err
+	}
 	d.screen.playOn(d)
 	return d.stay(ctx, d.manager, d.simulator.process)
 }

@@ -16,7 +16,7 @@ import (
 )
 
 func newRenewCommand(e *Environment) *cobra.Command {
-	o := &several{Environment: e, done: "renewed", cost: "This costs %s"}
+	o := &several{chosen: chosen{Environment: e}, done: "renewed", cost: "This costs %s"}
 	o.pick = func(all []v1alpha1.DeviceCertificate) []v1alpha1.DeviceCertificate { return all }
 	o.request, o.asked = o.requestRenewal, renewalAsked
 	return o.command(&cobra.Command{

@@ -14,7 +14,7 @@ import (
 )
 
 func newRetryCommand(e *Environment) *cobra.Command {
-	o := &several{Environment: e, done: "ready", cost: "This costs up to %s"}
+	o := &several{chosen: chosen{Environment: e}, done: "ready", cost: "This costs up to %s"}
 	o.pick, o.request = o.pickFailed, o.requestRetry
 	o.asked = func(c *v1alpha1.DeviceCertificate) string { return "a retry is asked for; " + seeStatus(c) }
 	return o.command(&cobra.Command{

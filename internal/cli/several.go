@@ -18,8 +18,7 @@ const askAbove = 5
 
 // several is what the verbs share that steer any number of DeviceCertificates: which, whether to ask first, and the wait.
 type several struct {
-	*Environment
-	targets  targets
+	chosen
 	steering steering
 	askAbove int
 
@@ -35,33 +34,22 @@ type several struct {
 
 // command gives a verb its flags.
 func (o *several) command(cmd *cobra.Command, waitsFor string) *cobra.Command {
-	cmd.ValidArgsFunction, cmd.RunE = o.completeCertificates, run(o)
-	o.targets.addFlags(cmd)
-	o.targets.addAllFlag(cmd)
+	cmd.RunE = run(o)
+	o.addFlags(cmd)
 	o.steering.addFlags(cmd, waitsFor)
 	o.steering.addYesFlag(cmd)
 	cmd.Flags().IntVar(&o.askAbove, "ask-above", askAbove, "ask before it costs more certificates than this")
 	return cmd
 }
 
-// Complete reads the names.
-func (o *several) Complete(args []string) error {
-	o.targets.complete(args)
-	return nil
-}
-
-// Validate wants to know which.
+// Validate wants to know which, and how long to wait.
 func (o *several) Validate() error {
-	return errors.Join(o.targets.validate(), o.steering.validate())
+	return errors.Join(o.chosen.Validate(), o.steering.validate())
 }
 
 // Run asks for what the verb does, of one after the other.
 func (o *several) Run(ctx context.Context) error {
-	s, err := o.connect()
-	if err != nil {
-		return err
-	}
-	found, err := o.targets.find(ctx, s)
+	s, found, err := o.read(ctx)
 	if err != nil {
 		return err
 	}

@@ -22,46 +22,30 @@ import (
 
 // statusOptions are those of `status`.
 type statusOptions struct {
-	*Environment
-	targets targets
-	print   printing
-	events  int
+	chosen
+	print  printing
+	events int
 }
 
 func newStatusCommand(e *Environment) *cobra.Command {
-	o := &statusOptions{Environment: e}
+	o := &statusOptions{chosen: chosen{Environment: e}}
 	cmd := &cobra.Command{
 		Use:   "status NAME...",
 		Short: "Show all there is to a certificate, and what happens next and when",
 		Example: example(`
 			kubectl devicecert status gateway-17
 			kubectl devicecert status -l site=north -A`),
-		ValidArgsFunction: e.completeCertificates,
-		RunE:              run(o),
+		RunE: run(o),
 	}
-	o.targets.addFlags(cmd)
-	o.targets.addAllFlag(cmd)
+	o.addFlags(cmd)
 	o.print.addFlags(cmd)
 	cmd.Flags().IntVar(&o.events, "events", 5, "how many of the last events to show")
 	return cmd
 }
 
-// Complete reads the names.
-func (o *statusOptions) Complete(args []string) error {
-	o.targets.complete(args)
-	return nil
-}
-
-// Validate wants to know which.
-func (o *statusOptions) Validate() error { return o.targets.validate() }
-
 // Run shows one tree for each object.
 func (o *statusOptions) Run(ctx context.Context) error {
-	s, err := o.connect()
-	if err != nil {
-		return err
-	}
-	found, err := o.targets.find(ctx, s)
+	s, found, err := o.read(ctx)
 	if err != nil {
 		return err
 	}

@@ -146,3 +146,35 @@ func (s *session) certificate(ctx context.Context, name string) (*v1alpha1.Devic
 
 // title is an object's name with its namespace.
 func title(c *v1alpha1.DeviceCertificate) string { return c.Namespace + "/" + c.Name }
+
+// chosen is what the verbs share that are about any number of DeviceCertificates.
+type chosen struct {
+	*Environment
+	targets targets
+}
+
+// addFlags lets the user choose, by name too.
+func (o *chosen) addFlags(cmd *cobra.Command) {
+	cmd.ValidArgsFunction = o.completeCertificates
+	o.targets.addFlags(cmd)
+	o.targets.addAllFlag(cmd)
+}
+
+// Complete reads the names.
+func (o *chosen) Complete(args []string) error {
+	o.targets.complete(args)
+	return nil
+}
+
+// Validate wants to know which.
+func (o *chosen) Validate() error { return o.targets.validate() }
+
+// read connects and reads the objects.
+func (o *chosen) read(ctx context.Context) (*session, []v1alpha1.DeviceCertificate, error) {
+	s, err := o.connect()
+	if err != nil {
+		return nil, nil, err
+	}
+	found, err := o.targets.find(ctx, s)
+	return s, found, err
+}

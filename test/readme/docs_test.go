@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/devicecert/devicecert-operator/internal/testkit/controlplane"
+	"github.com/devicecert/devicecert-operator/internal/testkit/docs"
 )
 
 // pages are all pages of the documentation, those of the chart included.
@@ -23,7 +24,7 @@ func pages(t *testing.T) []string {
 	t.Helper()
 	found := []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"}
 	for _, pattern := range []string{"docs/*.md", "docs/adr/*.md", "docs/reference/*.md", "docs/runbooks/*.md", "charts/*/*.md"} {
-		matches, err := fs.Glob(os.DirFS(root), pattern)
+		matches, err := fs.Glob(os.DirFS(docs.Root), pattern)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,7 +54,7 @@ func withoutCode(text string) string {
 func TestEveryLinkOfTheDocumentationLeadsSomewhere(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#]*)(#[^)]*)?\)`)
 	for _, page := range pages(t) {
-		for _, match := range link.FindAllStringSubmatch(withoutCode(read(t, page)), -1) {
+		for _, match := range link.FindAllStringSubmatch(withoutCode(docs.Read(t, page)), -1) {
 			path, anchor := match[1], strings.TrimPrefix(match[2], "#")
 			if strings.Contains(path, "://") {
 				continue
@@ -62,11 +63,11 @@ func TestEveryLinkOfTheDocumentationLeadsSomewhere(t *testing.T) {
 			if path != "" {
 				target = filepath.Join(filepath.Dir(page), path)
 			}
-			if _, err := os.Stat(filepath.Join(root, target)); err != nil {
+			if _, err := os.Stat(filepath.Join(docs.Root, target)); err != nil {
 				t.Errorf("%s: %v", page, err)
 				continue
 			}
-			if anchor != "" && strings.HasSuffix(target, ".md") && !slices.Contains(anchors(read(t, target)), anchor) {
+			if anchor != "" && strings.HasSuffix(target, ".md") && !slices.Contains(anchors(docs.Read(t, target)), anchor) {
 				t.Errorf("%s: %s has no heading #%s", page, target, anchor)
 			}
 		}
@@ -76,7 +77,7 @@ func TestEveryLinkOfTheDocumentationLeadsSomewhere(t *testing.T) {
 func TestEveryPageCanBeFound(t *testing.T) {
 	var linked strings.Builder
 	for _, page := range pages(t) {
-		for _, match := range regexp.MustCompile(`\]\(([^)#]+)`).FindAllStringSubmatch(withoutCode(read(t, page)), -1) {
+		for _, match := range regexp.MustCompile(`\]\(([^)#]+)`).FindAllStringSubmatch(withoutCode(docs.Read(t, page)), -1) {
 			linked.WriteString(filepath.Join(filepath.Dir(page), match[1]) + "\n")
 		}
 	}
@@ -87,21 +88,12 @@ func TestEveryPageCanBeFound(t *testing.T) {
 	}
 }
 
-// fenced are the blocks of a language on a page, also those that are indented in a list.
-func fenced(text, language string) []string {
-	var found []string
-	for _, match := range regexp.MustCompile("(?ms)^ *```"+language+"\n(.*?)^ *```$").FindAllStringSubmatch(text, -1) {
-		found = append(found, match[1])
-	}
-	return found
-}
-
 // Groups that the pages speak of and that the control plane does not know.
 var foreignGroups = []string{"argoproj.io/", "kustomize.toolkit.fluxcd.io/", "kustomize.config.k8s.io/", "monitoring.coreos.com/", "audit.k8s.io/"}
 
 func TestTheYAMLOfEveryPageIsAccepted(t *testing.T) {
 	plane, err := controlplane.Start(t.Context(), controlplane.Options{
-		CRDPaths: []string{filepath.Join(root, "config/crd/bases")}, ControllerManager: true,
+		CRDPaths: []string{filepath.Join(docs.Root, "config/crd/bases")}, ControllerManager: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +115,7 @@ func TestTheYAMLOfEveryPageIsAccepted(t *testing.T) {
 	}
 	asked := 0
 	for _, page := range pages(t) {
-		for _, block := range fenced(read(t, page), "yaml") {
+		for _, block := range docs.Fenced(docs.Read(t, page), "yaml") {
 			for _, document := range regexp.MustCompile(`(?m)^---$`).Split(block, -1) {
 				var kind struct {
 					APIVersion string `json:"apiVersion"`
@@ -150,14 +142,14 @@ func TestTheYAMLOfEveryPageIsAccepted(t *testing.T) {
 }
 
 func TestTheCommandsOfEveryPageNameWhatIsThere(t *testing.T) {
-	makefile := read(t, "Makefile")
+	makefile := docs.Read(t, "Makefile")
 	ours := regexp.MustCompile(`^(config|charts|hack|docs|test|cmd|\.ci)/`)
 	for _, page := range pages(t) {
-		for _, block := range append(fenced(read(t, page), "sh"), fenced(read(t, page), "console")...) {
+		for _, block := range append(docs.Fenced(docs.Read(t, page), "sh"), docs.Fenced(docs.Read(t, page), "console")...) {
 			for _, word := range strings.Fields(block) {
 				word = strings.Trim(word, `'"$();`)
 				if ours.MatchString(word) {
-					if _, err := os.Stat(filepath.Join(root, word)); err != nil {
+					if _, err := os.Stat(filepath.Join(docs.Root, word)); err != nil {
 						t.Errorf("%s: %v", page, err)
 					}
 				}
@@ -168,7 +160,7 @@ func TestTheCommandsOfEveryPageNameWhatIsThere(t *testing.T) {
 				}
 			}
 		}
-		for _, match := range regexp.MustCompile("`make ([a-z0-9-]+)[^`]*`").FindAllStringSubmatch(read(t, page), -1) {
+		for _, match := range regexp.MustCompile("`make ([a-z0-9-]+)[^`]*`").FindAllStringSubmatch(docs.Read(t, page), -1) {
 			if !strings.Contains(makefile, "\n"+match[1]+":") {
 				t.Errorf("%s: the Makefile has no target %s", page, match[1])
 			}
@@ -191,15 +183,15 @@ var foreignFlags = []string{
 func TestEveryFlagThatPagesSpeakOfExists(t *testing.T) {
 	var source strings.Builder
 	for _, folder := range []string{"cmd", "internal/cli", "test/faults", "hack"} {
-		_ = fs.WalkDir(os.DirFS(filepath.Join(root, folder)), ".", func(name string, d fs.DirEntry, err error) error {
+		_ = fs.WalkDir(os.DirFS(filepath.Join(docs.Root, folder)), ".", func(name string, d fs.DirEntry, err error) error {
 			if err == nil && strings.HasSuffix(name, ".go") && !d.IsDir() {
-				source.WriteString(read(t, filepath.Join(folder, name)))
+				source.WriteString(docs.Read(t, filepath.Join(folder, name)))
 			}
 			return nil
 		})
 	}
 	for _, page := range ownPages {
-		for _, match := range regexp.MustCompile("`--([a-z][a-z0-9-]*)").FindAllStringSubmatch(read(t, page), -1) {
+		for _, match := range regexp.MustCompile("`--([a-z][a-z0-9-]*)").FindAllStringSubmatch(docs.Read(t, page), -1) {
 			if flag := match[1]; !slices.Contains(foreignFlags, flag) && !strings.Contains(source.String(), `"`+flag+`"`) {
 				t.Errorf("%s: no program of ours has a flag --%s", page, flag)
 			}

@@ -13,31 +13,19 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/devicecert/devicecert-operator/internal/testkit/controlplane"
+	"github.com/devicecert/devicecert-operator/internal/testkit/docs"
 )
-
-const root = "../.."
-
-func read(t *testing.T, name string) string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
 
 // blocks are the fenced blocks of one language in the README.
 func blocks(t *testing.T, language string) []string {
 	t.Helper()
-	var found []string
-	for _, match := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```$").FindAllStringSubmatch(read(t, "README.md"), -1) {
-		found = append(found, match[1])
-	}
+	found := docs.Fenced(docs.Read(t, "README.md"), language)
 	if len(found) == 0 {
 		t.Fatalf("the README has no block of %s", language)
 	}
@@ -61,7 +49,7 @@ func commands(t *testing.T) (makes, others []string) {
 
 func TestEveryMakeCommandOfTheReadmeIsRunByCI(t *testing.T) {
 	makes, _ := commands(t)
-	ci, makefile := read(t, ".ci/run"), read(t, "Makefile")
+	ci, makefile := docs.Read(t, ".ci/run"), docs.Read(t, "Makefile")
 	for _, command := range makes {
 		target := strings.TrimPrefix(command, "make ")
 		if !regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(target) + `:`).MatchString(makefile) {
@@ -88,7 +76,7 @@ func TestEveryOtherCommandOfTheReadmeWorksOnACluster(t *testing.T) {
 		}
 	})
 	folder := t.TempDir()
-	configuration, err := filepath.Abs(filepath.Join(root, "config"))
+	configuration, err := filepath.Abs(filepath.Join(docs.Root, "config"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,13 +99,13 @@ func TestEveryOtherCommandOfTheReadmeWorksOnACluster(t *testing.T) {
 }
 
 func TestTheYAMLOfTheReadmeIsWhatTheDemoApplies(t *testing.T) {
-	samples, err := filepath.Glob(filepath.Join(root, "config", "samples", "*.yaml"))
+	samples, err := filepath.Glob(filepath.Join(docs.Root, "config", "samples", "*.yaml"))
 	if err != nil || len(samples) == 0 {
 		t.Fatalf("samples: %v, error %v", samples, err)
 	}
 	var all strings.Builder
 	for _, name := range samples {
-		all.WriteString(read(t, strings.TrimPrefix(name, root+"/")))
+		all.WriteString(docs.Read(t, strings.TrimPrefix(name, docs.Root+"/")))
 	}
 	for _, block := range blocks(t, "yaml") {
 		if !strings.Contains(all.String(), block) {
@@ -127,7 +115,7 @@ func TestTheYAMLOfTheReadmeIsWhatTheDemoApplies(t *testing.T) {
 }
 
 func TestEveryReasonIsExplained(t *testing.T) {
-	explained := read(t, "docs/troubleshooting.md")
+	explained := docs.Read(t, "docs/troubleshooting.md")
 	reasons := constants(t, "api/v1alpha1/conditions.go", "Reason")
 	if len(reasons) < 30 {
 		t.Fatalf("%d reasons found", len(reasons))
@@ -138,14 +126,38 @@ func TestEveryReasonIsExplained(t *testing.T) {
 		}
 	}
 	for _, condition := range constants(t, "api/v1alpha1/conditions.go", "Condition") {
-		if !strings.Contains(read(t, "README.md"), "| `"+condition+"` |") {
-			t.Errorf("the README does not explain the condition %s", condition)
+		if !strings.Contains(docs.Read(t, "docs/devicecertificate.md")+docs.Read(t, "docs/issuers.md"), "| `"+condition+"` |") {
+			t.Errorf("neither docs/devicecertificate.md nor docs/issuers.md explains the condition %s", condition)
 		}
 	}
 }
 
+func TestEveryReasonThatIsExplainedExists(t *testing.T) {
+	known := constants(t, "api/v1alpha1/conditions.go", "Reason")
+	own := docs.Read(t, "controllers/outcome.go") + docs.Read(t, "controllers/revoke.go") // of events alone
+	sections := strings.Split(docs.Read(t, "docs/troubleshooting.md"), "\n## ")
+	explained := 0
+	for _, section := range sections {
+		if !strings.HasPrefix(section, "Reasons") && !strings.HasPrefix(section, "Events") {
+			continue
+		}
+		for _, row := range regexp.MustCompile("(?m)^\\| (`[A-Z][^|]*`) \\|").FindAllStringSubmatch(section, -1) {
+			for _, word := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(row[1], -1) {
+				explained++
+				if !slices.Contains(known, word[1]) && !strings.Contains(own, strconv.Quote(word[1])) {
+					t.Errorf("docs/troubleshooting.md explains %s, which nothing says", word[1])
+				}
+			}
+		}
+	}
+	if explained < 50 {
+		t.Errorf("only %d reasons were found on the page", explained)
+	}
+}
+
 func TestEveryKeyAndAnnotationOfTheSecretIsExplained(t *testing.T) {
-	explained := read(t, "docs/secrets.md") + read(t, "docs/issuers.md")
+	explained := docs.Read(t, "docs/secrets.md") + docs.Read(t, "docs/issuers.md")
+	steering := docs.Read(t, "docs/devicecertificate.md")
 	for _, key := range constants(t, "api/v1alpha1/annotations.go", "Key") {
 		if !strings.Contains(explained, "`"+key+"`") {
 			t.Errorf("neither docs/secrets.md nor docs/issuers.md explains the key %s", key)
@@ -153,8 +165,22 @@ func TestEveryKeyAndAnnotationOfTheSecretIsExplained(t *testing.T) {
 	}
 	for _, annotation := range constants(t, "api/v1alpha1/annotations.go", "Annotation") {
 		short := strings.TrimPrefix(annotation, "devicecert.io/")
-		if !strings.Contains(explained, short) && !strings.Contains(read(t, "README.md"), "`"+short+":") {
-			t.Errorf("neither the README nor docs/secrets.md nor docs/issuers.md explains the annotation %s", annotation)
+		if !strings.Contains(explained, short) && !strings.Contains(steering, "`"+short+":") {
+			t.Errorf("none of docs/devicecertificate.md, docs/secrets.md and docs/issuers.md explains the annotation %s", annotation)
+		}
+	}
+}
+
+func TestEveryAnnotationAndLabelThatPagesSpeakOfExists(t *testing.T) {
+	known := slices.Concat(
+		constants(t, "api/v1alpha1/annotations.go", "Annotation"), constants(t, "api/v1alpha1/annotations.go", "Label"),
+		constants(t, "api/v1alpha1/annotations.go", "Finalizer"), []string{"devicecert.io/v1alpha1"})
+	selected := docs.Read(t, "config/network-policy/network_policy.yaml")
+	for _, page := range pages(t) {
+		for _, match := range regexp.MustCompile(`[^./a-z]devicecert\.io/[a-z][a-z0-9-]*`).FindAllString(docs.Read(t, page), -1) {
+			if word := match[1:]; !slices.Contains(known, word) && !strings.Contains(selected, word+":") {
+				t.Errorf("%s speaks of %s, which nothing reads or writes", page, word)
+			}
 		}
 	}
 }
@@ -162,7 +188,7 @@ func TestEveryKeyAndAnnotationOfTheSecretIsExplained(t *testing.T) {
 // constants are the values of a file's string constants whose names start with prefix.
 func constants(t *testing.T, name, prefix string) []string {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, name), nil, 0)
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(docs.Root, name), nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/devicecert/devicecert-operator/internal/testkit/docs"
 )
 
 // faultTable is how many faults of each letter the table has: crashes, Kubernetes, watches, leadership, transport, HTTP, content, time,
@@ -17,7 +19,7 @@ import (
 var faultTable = map[string]int{"C": 18, "K": 23, "W": 11, "L": 6, "S": 15, "H": 16, "R": 14, "T": 7, "X": 14, "U": 13, "O": 7}
 
 func TestEveryFaultOfTheTableHasAProofThatExists(t *testing.T) {
-	text := read(t, "docs/reliability.md")
+	text := docs.Read(t, "docs/reliability.md")
 	sources := testSources(t)
 	states := map[string]string{}
 	for _, m := range regexp.MustCompile(`(?m)^\| ([A-Z]\d+) \| [^|]+ \| ([^|]+) \|$`).FindAllStringSubmatch(text, -1) {
@@ -41,7 +43,7 @@ func TestEveryFaultOfTheTableHasAProofThatExists(t *testing.T) {
 func TestTheTestsThatStandForThePromisesExist(t *testing.T) {
 	sources := testSources(t)
 	for _, page := range []string{"docs/reliability.md", "docs/retries.md", "docs/issuing-protocol.md"} {
-		for _, m := range regexp.MustCompile("`(Test[A-Z][A-Za-z0-9]+)`").FindAllStringSubmatch(read(t, page), -1) {
+		for _, m := range regexp.MustCompile("`(Test[A-Z][A-Za-z0-9]+)`").FindAllStringSubmatch(docs.Read(t, page), -1) {
 			if !strings.Contains(sources, "func "+m[1]+"(") {
 				t.Errorf("%s names %s, which does not exist", page, m[1])
 			}
@@ -53,7 +55,7 @@ func TestTheTestsThatStandForThePromisesExist(t *testing.T) {
 func testSources(t *testing.T) string {
 	t.Helper()
 	var all strings.Builder
-	err := fs.WalkDir(os.DirFS(root), ".", func(path string, entry fs.DirEntry, err error) error {
+	err := fs.WalkDir(os.DirFS(docs.Root), ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -61,7 +63,7 @@ func testSources(t *testing.T) string {
 			return fs.SkipDir
 		}
 		if strings.HasSuffix(path, "_test.go") {
-			all.WriteString(read(t, path))
+			all.WriteString(docs.Read(t, path))
 		}
 		return nil
 	})

@@ -4,24 +4,12 @@
 package walk
 
 import (
-	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/devicecert/devicecert-operator/internal/testkit/docs"
 )
-
-const root = "../.."
-
-func read(t *testing.T, name string) string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
 
 // chapter is a part of a page, under a heading of its own, with its commands.
 type chapter struct {
@@ -38,13 +26,9 @@ func (c chapter) commands() []string {
 func chapters(t *testing.T) []chapter {
 	t.Helper()
 	var all []chapter
-	for part := range strings.SplitSeq(read(t, "docs/quick-start.md"), "\n## ") {
+	for part := range strings.SplitSeq(docs.Read(t, "docs/quick-start.md"), "\n## ") {
 		heading, text, _ := strings.Cut(part, "\n")
-		var blocks []string
-		for _, match := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
-			blocks = append(blocks, match[1])
-		}
-		if len(blocks) > 0 {
+		if blocks := docs.Fenced(text, "sh"); len(blocks) > 0 {
 			all = append(all, chapter{heading, blocks})
 		}
 	}
@@ -55,8 +39,8 @@ func chapters(t *testing.T) []chapter {
 func runbook(t *testing.T, alert string, names ...string) []string {
 	t.Helper()
 	var all []string
-	for _, match := range regexp.MustCompile("(?ms)^ *```\n(.*?)^ *```$").FindAllStringSubmatch(read(t, "docs/runbooks/"+alert+".md"), -1) {
-		for line := range strings.Lines(match[1]) {
+	for _, block := range docs.Fenced(docs.Read(t, "docs/runbooks/"+alert+".md"), "") {
+		for line := range strings.Lines(block) {
 			all = append(all, strings.TrimSpace(strings.NewReplacer(names...).Replace(line)))
 		}
 	}

@@ -29,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+	"github.com/devicecert/devicecert-operator/internal/testkit/docs"
 	"github.com/devicecert/devicecert-operator/internal/testkit/installation"
 )
 
@@ -111,10 +112,10 @@ func TestTheQuickStartIsWalked(t *testing.T) {
 func build(t *testing.T) string {
 	t.Helper()
 	bin := t.TempDir()
-	if err := installation.Build(t.Context(), root, bin, "", "manager", "simulator", "kubectl-devicecert"); err != nil {
+	if err := installation.Build(t.Context(), docs.Root, bin, "", "manager", "simulator", "kubectl-devicecert"); err != nil {
 		t.Fatal(err)
 	}
-	if output, err := exec.CommandContext(t.Context(), "go", "build", "-C", root, "-o", filepath.Join(bin, "demo"), "./hack/demo").CombinedOutput(); err != nil {
+	if output, err := exec.CommandContext(t.Context(), "go", "build", "-C", docs.Root, "-o", filepath.Join(bin, "demo"), "./hack/demo").CombinedOutput(); err != nil {
 		t.Fatalf("build the playground: %v\n%s", err, output)
 	}
 	return bin
@@ -133,7 +134,7 @@ func startPlayground(t *testing.T, bin string) *walk {
 	home := t.TempDir()
 	t.Setenv("TMPDIR", home)
 	command := exec.Command(filepath.Join(bin, "demo"), "-bin="+bin, "playground")
-	command.Dir = root
+	command.Dir = docs.Root
 	var log bytes.Buffer
 	command.Stdout, command.Stderr = &log, &log
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -177,7 +178,7 @@ func (w *walk) run(commands string) string {
 	ctx, cancel := context.WithTimeout(w.Context(), patience)
 	defer cancel()
 	command := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", `. "$0"; `+commands, w.environment)
-	command.Dir = root
+	command.Dir = docs.Root
 	// Ends what the shell has started, too.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
@@ -227,7 +228,7 @@ func (w *walk) certificate() *v1alpha1.DeviceCertificate {
 
 func (w *walk) everySampleIsReady() {
 	w.Helper()
-	samples, err := filepath.Glob(filepath.Join(root, "config", "samples", "devicecertificate_*.yaml"))
+	samples, err := filepath.Glob(filepath.Join(docs.Root, "config", "samples", "devicecertificate_*.yaml"))
 	w.must(err)
 	all := w.certificates()
 	if len(all) != len(samples) || len(all) == 0 {
