@@ -21,7 +21,8 @@ import (
 // stopTimeout is how long a process may take to end by itself.
 const stopTimeout = 20 * time.Second
 
-// process is a program that runs beside this one: the manager, the simulator, Prometheus.
+// process is a program that runs beside this one: the manager, the simulator, Prometheus. Tests have internal/testkit/program, which counts on
+// Linux to take the children along; the demo runs on any Unix, and finds by their noted ids what a run that was killed has left.
 type process struct {
 	name  string
 	ended chan struct{} // closed when the process is gone
