@@ -51,9 +51,6 @@ func Start(ctx context.Context, root string, audit bool) (*Installation, error) 
 	return i, nil
 }
 
-// Stop ends the control plane.
-func (i *Installation) Stop() error { return i.ControlPlane.Stop() }
-
 func (i *Installation) install(ctx context.Context, root string) error {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
