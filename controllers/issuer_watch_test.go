@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -28,7 +29,7 @@ import (
 // startManager runs the issuer controllers as the manager does, until the test ends.
 func (d *issuerDesk) startManager() {
 	d.t.Helper()
-	mgr, err := ctrl.NewManager(apiServer.Config(), ctrl.Options{
+	mgr, err := ctrl.NewManager(rest.CopyConfig(apiServer), ctrl.Options{
 		Scheme: d.client.Scheme(), Metrics: server.Options{BindAddress: "0"}, Logger: logr.Discard(),
 		Cache: cache.Options{
 			ReaderFailOnMissingInformer: true,

@@ -22,6 +22,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -36,23 +38,41 @@ import (
 	"github.com/devicecert/devicecert-operator/internal/trustmanager"
 )
 
-// apiServer is the one control plane of this package's tests. Every test has a namespace and a vendor of its own.
-var apiServer *controlplane.ControlPlane
+// apiServer leads to the one control plane of this package's tests. Every test has a namespace and a vendor of its own.
+var apiServer *rest.Config
+
+// sharedPlane is the variable that leads the processes of a fuzz target to the control plane of the one that started them: to start
+// their own would take the time that they have for fuzzing.
+const sharedPlane = "CONTROLLERS_TEST_KUBECONFIG"
 
 func TestMain(m *testing.M) {
 	os.Exit(runWithControlPlane(m))
 }
 
 func runWithControlPlane(m *testing.M) int {
+	ctrl.SetLogger(funcr.New(processLog.add, funcr.Options{Verbosity: 10}))
+	if kubeconfig := os.Getenv(sharedPlane); kubeconfig != "" {
+		shared, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		shared.QPS = -1
+		apiServer = shared
+		return m.Run()
+	}
 	cp, err := controlplane.Start(context.Background(), controlplane.Options{CRDPaths: []string{filepath.Join("..", "config", "crd", "bases")}})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	apiServer = cp
-	ctrl.SetLogger(funcr.New(processLog.add, funcr.Options{Verbosity: 10}))
-	code := m.Run()
-	if err := cp.Stop(); err != nil {
+	apiServer = cp.Config()
+	err = os.Setenv(sharedPlane, cp.Kubeconfig())
+	code := 1
+	if err == nil {
+		code = m.Run()
+	}
+	if err := errors.Join(err, cp.Stop()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -143,7 +163,7 @@ func newClient(t testingT) client.WithWatch {
 			t.Fatal(err)
 		}
 	}
-	c, err := client.NewWithWatch(apiServer.Config(), client.Options{Scheme: scheme})
+	c, err := client.NewWithWatch(apiServer, client.Options{Scheme: scheme})
 	if err != nil {
 		t.Fatal(err)
 	}

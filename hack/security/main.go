@@ -182,11 +182,12 @@ func results(output []byte) (tried, failed int) {
 	return tried, failed
 }
 
-var execs = regexp.MustCompile(`execs: (\d+)`)
+// counted is what a fuzz target tells of its progress: of the seeds, which it tries first, and then of all it tried.
+var counted = regexp.MustCompile(`(?:gathering baseline coverage|execs): (\d+)`)
 
 // executions is the last count a fuzz target tells.
 func executions(output []byte) int {
-	found := execs.FindAllSubmatch(output, -1)
+	found := counted.FindAllSubmatch(output, -1)
 	if len(found) == 0 {
 		return 0
 	}
