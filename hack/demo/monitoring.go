@@ -24,6 +24,8 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
+
+	"github.com/devicecert/devicecert-operator/internal/testkit/address"
 )
 
 // monitoring is a Prometheus that is configured by the PrometheusRules and ServiceMonitors of the cluster, as the Prometheus operator does it.
@@ -53,16 +55,16 @@ func (d *demo) startMonitoring(ctx context.Context) (*monitoring, error) {
 	if err := d.folder.write([]byte(token.Status.Token), "prometheus", "token"); err != nil {
 		return nil, err
 	}
-	address, err := freeAddress(ctx)
+	free, err := address.Free()
 	if err != nil {
 		return nil, err
 	}
-	m := &monitoring{demo: d, url: "http://" + address}
+	m := &monitoring{demo: d, url: "http://" + free}
 	if m.configured, err = m.write(nil, nil); err != nil {
 		return nil, err
 	}
 	m.process, err = d.folder.start(io.Discard, program, "--config.file="+d.folder.path("prometheus", "prometheus.yaml"),
-		"--storage.tsdb.path="+d.folder.path("prometheus", "data"), "--web.listen-address="+address, "--web.enable-lifecycle", "--log.level=warn")
+		"--storage.tsdb.path="+d.folder.path("prometheus", "data"), "--web.listen-free="+free, "--web.enable-lifecycle", "--log.level=warn")
 	return m, err
 }
 

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"path"
 	"path/filepath"
@@ -21,6 +20,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/devicecert/devicecert-operator/internal/testkit/address"
 )
 
 const (
@@ -160,11 +161,11 @@ func (n *node) tend(ctx context.Context, object *corev1.Pod) error {
 func (n *node) begin(ctx context.Context, object *corev1.Pod) error {
 	p := &pod{object: *object, addresses: map[string]string{}}
 	for _, port := range object.Spec.Containers[0].Ports {
-		address, err := freeAddress(ctx)
+		free, err := address.Free()
 		if err != nil {
 			return err
 		}
-		p.addresses[port.Name] = address
+		p.addresses[port.Name] = free
 	}
 	if err := n.launch(ctx, object, p); err != nil {
 		return err
@@ -251,14 +252,4 @@ func answers(ctx context.Context, address string) bool {
 	}
 	_ = response.Body.Close()
 	return response.StatusCode == http.StatusOK
-}
-
-// freeAddress is one of this machine that nobody uses.
-func freeAddress(ctx context.Context) (string, error) {
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return listener.Addr().String(), listener.Close()
 }

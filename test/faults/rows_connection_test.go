@@ -16,6 +16,7 @@ import (
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/simulator"
+	"github.com/devicecert/devicecert-operator/internal/testkit/address"
 	"github.com/devicecert/devicecert-operator/internal/testkit/live"
 )
 
@@ -82,7 +83,7 @@ func (d *door) open() error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.listener, d.address = listener, listener.Addr().String()
+	d.listener = listener
 	go func() {
 		for {
 			from, err := listener.Accept()
@@ -116,7 +117,9 @@ func (d *door) shut() error {
 func connectionRefused(w *world) {
 	target, err := url.Parse(w.vendor().running.URL)
 	w.must(err)
-	d := &door{address: "127.0.0.1:0", target: target.Host}
+	free, err := address.Free()
+	w.must(err)
+	d := &door{address: free, target: target.Host}
 	w.must(d.open())
 	w.Cleanup(func() { _ = d.shut() })
 	w.startManager()

@@ -6,7 +6,6 @@ package faults
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+	"github.com/devicecert/devicecert-operator/internal/testkit/address"
 	"github.com/devicecert/devicecert-operator/internal/testkit/apiproxy"
 )
 
@@ -152,7 +152,8 @@ func neverSyncs(w *world) {
 	for _, verb := range []string{"list", "watch"} {
 		w.proxy().Add(apiproxy.Fault{Match: apiproxy.Match{Verb: verb, Resource: "devicecertificates", Times: -1}, Action: apiproxy.Respond, Status: http.StatusInternalServerError})
 	}
-	address := w.freeAddress()
+	address, err := address.Free()
+	w.must(err)
 	w.launchManager(w.kubeconfig, "--health-probe-bind-address="+address)
 	w.createSecret(issuerName, map[string][]byte{"credential": []byte(token)})
 	w.must(env.admin.Create(w.ctx, w.issuer(issuerName, w.vendor())))
@@ -166,15 +167,6 @@ func neverSyncs(w *world) {
 	w.awaitReady(gateway)
 	w.awaitProbe("http://"+address+"/readyz", http.StatusOK)
 	w.wantBought(1)
-}
-
-// freeAddress is one that nobody listens on.
-func (w *world) freeAddress() string {
-	w.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	w.must(err)
-	w.must(listener.Close())
-	return listener.Addr().String()
 }
 
 func (w *world) awaitProbe(url string, want int) {

@@ -32,11 +32,14 @@ func processRows() []row {
 	}
 }
 
+// terminatedMidRequest has the vendor take longer than a stopping leader keeps its lease: certificates on their way have --shutdown-timeout.
 func terminatedMidRequest(w *world) {
-	w.begin()
+	w.startManager()
+	w.connect(issuerName, w.vendor(), func(i *v1alpha1.DeviceIssuer) { i.Spec.RequestTimeout = &metav1.Duration{Duration: 30 * time.Second} })
+	w.mark()
 	id := w.misbehave(w.vendor(), simulator.Fault{
 		Match:  simulator.Match{Operation: simulator.OperationEnroll},
-		Action: simulator.ActionDelay, Stage: simulator.StageAfterCommit, Delay: simulator.Duration(3 * time.Second),
+		Action: simulator.ActionDelay, Stage: simulator.StageAfterCommit, Delay: simulator.Duration(8 * time.Second),
 	})
 	w.certificate(gateway)
 	w.awaitHit(w.vendor(), id)

@@ -20,6 +20,7 @@ import (
 	"github.com/devicecert/devicecert-operator/internal/certs"
 	"github.com/devicecert/devicecert-operator/internal/decode"
 	"github.com/devicecert/devicecert-operator/internal/simulator"
+	"github.com/devicecert/devicecert-operator/internal/testkit/address"
 	"github.com/devicecert/devicecert-operator/internal/tlssecret"
 	"github.com/devicecert/devicecert-operator/internal/trustmanager"
 )
@@ -170,10 +171,9 @@ func (v *volume) file(name string) string { return filepath.Join(v.dir, name) }
 // freePort is a port of the loopback interface that nobody listens on.
 func freePort(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := address.Free()
 	must(t, err)
-	defer func() { must(t, listener.Close()) }()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
+	_, port, err := net.SplitHostPort(free)
 	must(t, err)
 	return port
 }
