@@ -33,6 +33,7 @@ import (
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/cli"
 	"github.com/devicecert/devicecert-operator/internal/testkit/controlplane"
+	"github.com/devicecert/devicecert-operator/internal/testkit/live"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -131,6 +132,7 @@ func (w *world) as(user string, rules ...rbacv1.PolicyRule) *world {
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: user},
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
 	}))
+	w.must(live.AwaitRights(w.Context(), api, user, w.namespace, rules...))
 	kubeconfig, err := plane.KubeconfigFor(user)
 	w.must(err)
 	other := *w

@@ -93,6 +93,7 @@ func (w *world) narrowAccount() string {
 			w.must(env.admin.Create(w.ctx, &rbacv1.ClusterRoleBinding{
 				ObjectMeta: metav1.ObjectMeta{Name: name}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name}, Subjects: subjects,
 			}))
+			w.must(live.AwaitRights(w.ctx, env.admin, w.userOf(account.Name), "", role.Rules...))
 		default:
 			where := metav1.ObjectMeta{Namespace: w.namespace, Name: name}
 			if role.Namespace == operatorNamespace {
@@ -102,6 +103,7 @@ func (w *world) narrowAccount() string {
 			w.must(env.admin.Create(w.ctx, &rbacv1.RoleBinding{
 				ObjectMeta: where, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name}, Subjects: subjects,
 			}))
+			w.must(live.AwaitRights(w.ctx, env.admin, w.userOf(account.Name), where.Namespace, role.Rules...))
 		}
 	}
 	kubeconfig, err := env.controlPlane.ServiceAccountKubeconfig(w.ctx, w.namespace, account.Name)

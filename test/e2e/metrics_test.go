@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/devicecert/devicecert-operator/internal/testkit/address"
+	"github.com/devicecert/devicecert-operator/internal/testkit/live"
 )
 
 // freeAddress is an address of this machine that nobody listens on.
@@ -42,6 +43,8 @@ func (w *world) serviceAccount(name string, reads bool, audiences ...string) str
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "devicecert-metrics-reader"},
 			Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: w.namespace, Name: name}},
 		}))
+		reading := rbacv1.PolicyRule{NonResourceURLs: []string{"/metrics"}, Verbs: []string{"get"}}
+		w.must(live.AwaitRights(w.ctx, env.admin, w.userOf(name), "", reading))
 	}
 	clients, err := kubernetes.NewForConfig(env.controlPlane.Config())
 	w.must(err)
@@ -49,6 +52,11 @@ func (w *world) serviceAccount(name string, reads bool, audiences ...string) str
 	token, err := clients.CoreV1().ServiceAccounts(w.namespace).CreateToken(w.ctx, name, request, metav1.CreateOptions{})
 	w.must(err)
 	return token.Status.Token
+}
+
+// userOf is the name under which the API server knows a service account of the test's namespace.
+func (w *world) userOf(account string) string {
+	return "system:serviceaccount:" + w.namespace + ":" + account
 }
 
 // fetch asks the manager's HTTPS port for a path, with a token if it is not empty.

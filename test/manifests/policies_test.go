@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
+	"github.com/devicecert/devicecert-operator/internal/testkit/live"
 )
 
 // warnings collects what the API server tells a user.
@@ -79,6 +80,9 @@ func (p *plane) allow(t *testing.T, user string, rules ...rbacv1.PolicyRule) {
 		if err := admin.Create(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := live.AwaitRights(t.Context(), admin, user, "", rules...); err != nil {
+		t.Fatal(err)
 	}
 }
 
