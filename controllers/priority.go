@@ -51,11 +51,16 @@ func priorityOf(c *v1alpha1.DeviceCertificate, at time.Time) int {
 // requests is a controller's queue.
 type requests = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// byUrgency queues DeviceCertificates, the most urgent first, and notes how far the watch has come.
+// byUrgency queues DeviceCertificates, the most urgent first, and notes how far the watch has come. What changes while an object is in flight,
+// which is for the most part what the flight writes, needs no turn: nothing is done about it before the flight lands, and then it wakes the
+// object. The cache has taken the change in by then.
 func (r *DeviceCertificateReconciler) byUrgency() handler.EventHandler {
 	add := func(q requests, object client.Object, nothingNew bool) {
 		now, priority := r.Clock.Now(), priorityUsual
 		r.progress.saw(r.watchOf(object.GetNamespace()), object.GetResourceVersion(), now)
+		if r.Flights.InFlight(object.GetUID()) {
+			return
+		}
 		if c, ok := object.(*v1alpha1.DeviceCertificate); ok {
 			priority = priorityOf(c, now)
 		}

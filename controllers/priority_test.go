@@ -40,7 +40,7 @@ func TestAStartDoesWhatIsUrgentFirst(t *testing.T) {
 	}
 	for _, resync := range []bool{false, true} {
 		q := priorityqueue.New[reconcile.Request]("test")
-		byUrgent := (&DeviceCertificateReconciler{Clock: clocktesting.NewFakeClock(now)}).byUrgency()
+		byUrgent := (&DeviceCertificateReconciler{Clock: clocktesting.NewFakeClock(now), Flights: NewFlights()}).byUrgency()
 		for _, c := range fleet {
 			if resync {
 				byUrgent.Update(t.Context(), event.UpdateEvent{ObjectOld: c, ObjectNew: c}, q)
@@ -75,7 +75,7 @@ func TestAStandbyThatTakesOverDoesWhatHasBecomeUrgentFirst(t *testing.T) {
 	fleet := []*v1alpha1.DeviceCertificate{
 		aged("valid", clock.Now(), 90*time.Hour, 60*time.Hour), aged("due-by-then", clock.Now(), 72*time.Hour, 24*time.Hour), aged("expired-by-then", clock.Now(), 47*time.Hour, 24*time.Hour),
 	}
-	r := &DeviceCertificateReconciler{Clock: clock}
+	r := &DeviceCertificateReconciler{Clock: clock, Flights: NewFlights()}
 	r.Client = interceptor.NewClient(newClient(t), interceptor.Funcs{
 		List: func(_ context.Context, _ client.WithWatch, list client.ObjectList, _ ...client.ListOption) error {
 			for _, c := range fleet {

@@ -92,7 +92,7 @@ func TestTheProgressOfOneWatchSaysNothingOfAnother(t *testing.T) {
 		"one watch for all":             {nil, mark{version: 7, at: w.clock.Now()}},
 		"a watch for each of those two": {[]string{"a", "b"}, mark{}},
 	} {
-		r := &DeviceCertificateReconciler{Clock: w.clock, Namespaces: c.served}
+		r := &DeviceCertificateReconciler{Clock: w.clock, Namespaces: c.served, Flights: NewFlights()}
 		moved := aged("moved", w.clock.Now(), time.Hour, time.Minute)
 		moved.Namespace, moved.ResourceVersion = "a", "7"
 		q := priorityqueue.New[reconcile.Request]("progress")

@@ -134,7 +134,7 @@ func (r *DeviceCertificateReconciler) certificatesOfSecret(ctx context.Context, 
 			r.memory.change(found[i].UID, func(m *recollection) { m.distrusted, m.repairs = true, 0 }) // what was read from it may be of yesterday
 		}
 	}
-	return requestsOf(found)
+	return requestsOf(slices.DeleteFunc(found, func(c v1alpha1.DeviceCertificate) bool { return r.Flights.InFlight(c.UID) }))
 }
 
 // sharing finds the objects that have to do with a Secret, read only.
