@@ -45,6 +45,8 @@ type DeviceCertificateReconciler struct {
 	// Client reads from the cache; Reader reads live.
 	Client client.Client
 	Reader client.Reader
+	// Roster walks over what Client would list.
+	Roster *Roster
 	// Accounts hands out the leave to buy.
 	Accounts *account.Registry
 	// Flights are drained by whoever runs the manager.

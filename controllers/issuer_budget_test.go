@@ -104,13 +104,14 @@ func (d *issuerDesk) fleet(due ...time.Duration) {
 	var items []v1alpha1.DeviceCertificate
 	for i, delay := range due {
 		c := v1alpha1.DeviceCertificate{ObjectMeta: metav1.ObjectMeta{Namespace: d.namespace, Name: fmt.Sprint("c", i)}}
+		c.Spec.IssuerRef = v1alpha1.IssuerReference{Kind: v1alpha1.KindDeviceIssuer, Name: "digicert"}
 		c.Status.RenewalTime = timeOf(d.clock.Now().Add(delay))
 		items = append(items, c)
 	}
 	suspended, deleted, manual := items[0], items[0], items[0]
 	suspended.Spec.Suspend, deleted.DeletionTimestamp, manual.Status.RenewalTime = true, timeOf(d.clock.Now()), nil
 	items = append(items, suspended, deleted, manual)
-	d.reconciler.Client = interceptor.NewClient(newClient(d.t), interceptor.Funcs{
+	d.reconciler.Roster.reader = interceptor.NewClient(newClient(d.t), interceptor.Funcs{
 		List: func(_ context.Context, _ client.WithWatch, list client.ObjectList, _ ...client.ListOption) error {
 			if certificates, ok := list.(*v1alpha1.DeviceCertificateList); ok {
 				certificates.Items = items

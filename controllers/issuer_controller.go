@@ -34,6 +34,8 @@ type IssuerReconciler struct {
 	// Client reads issuers from the cache and writes their status; Reader reads Secrets and ConfigMaps live.
 	Client client.Client
 	Reader client.Reader
+	// Roster walks over the certificates that name an issuer.
+	Roster *Roster
 	// Accounts are told what became of an issuer. Their Options.Probe is Ask.
 	Accounts *account.Registry
 	Clock    clock.PassiveClock

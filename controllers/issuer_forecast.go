@@ -8,8 +8,6 @@ import (
 	"math"
 	"time"
 
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/account"
 	"github.com/devicecert/devicecert-operator/internal/renewal"
@@ -35,16 +33,13 @@ func (r *IssuerReconciler) expect(ctx context.Context, i issuer) (_ renewal.Fore
 		return last, true
 	}
 	counted := renewal.Forecast{At: now}
-	list := &v1alpha1.DeviceCertificateList{}
-	if err := r.Client.List(ctx, list, client.MatchingFields{indexIssuer: issuerKey(i.ID.Kind, i.ID.Name)},
-		client.InNamespace(i.ID.Namespace), client.UnsafeDisableDeepCopy); err != nil {
-		return last, known // only the cache is read, and it is synced before anything is watched
-	}
-	for n := range list.Items {
-		c := &list.Items[n]
+	err := r.Roster.ofIssuer(ctx, i.ID.Kind, i.ID.Namespace, i.ID.Name, func(c *v1alpha1.DeviceCertificate) {
 		if c.Status.RenewalTime != nil && !c.Spec.Suspend && c.DeletionTimestamp == nil {
 			counted.Add(c.Status.RenewalTime.Time)
 		}
+	})
+	if err != nil {
+		return last, known // only the cache is read, and this process is about to end
 	}
 	r.mu.Lock()
 	if r.forecasts == nil {

@@ -171,3 +171,6 @@ func (o issuerObject) showUnpublished(remarks []string, now time.Time) {
 		Message: truncate("spec.publishProfiles is not carried out: " + strings.Join(remarks, "; ")),
 	})
 }
+
+// issuerKey is an issuer's kind and name in one.
+func issuerKey(kind v1alpha1.IssuerKind, name string) string { return string(kind) + "/" + name }

@@ -97,7 +97,7 @@ func (d *issuerDesk) restart() {
 	asked := make(chan account.ID, 100)
 	d.asked = asked
 	d.reconciler = &IssuerReconciler{
-		Client: d.client, Reader: d.client, Clock: d.clock, ClusterResourceNamespace: d.operator,
+		Client: d.client, Reader: d.client, Roster: &Roster{reader: d.client}, Clock: d.clock, ClusterResourceNamespace: d.operator,
 		Accounts: account.NewRegistry(account.Options{
 			Clock: d.clock, Hosts: hosts, UserAgent: "test", Log: logr.Discard(),
 			Wake: func(types.NamespacedName) {}, Probe: func(id account.ID) { asked <- id },

@@ -38,8 +38,16 @@ type facts struct {
 	managers []string
 }
 
-// pack lets facts share their strings with the object in the cache, which says most of the same.
-func (f *facts) pack() {
+// pack lets facts share their strings with the object they are about, which says most of the same. After a start that one was cached long
+// before, so that the packer would know its strings no more.
+func (f *facts) pack(c *v1alpha1.DeviceCertificate) {
+	status := &c.Status
+	for _, text := range []string{
+		c.Name, c.Spec.EnrollmentProfileID, status.SerialNumber, status.FingerprintSHA256, status.Subject, status.CertificateID, status.RequestID,
+		status.IssuanceHash, status.SecretName, status.SecretResourceVersion, status.LastHandledRenewRequest, c.Annotations[v1alpha1.AnnotationRenewRequestedAt],
+	} {
+		lean.Keep(text)
+	}
 	for _, text := range []*string{
 		&f.uid, &f.resourceVersion, &f.fingerprint, &f.subject, &f.keyType, &f.requestID, &f.issuer, &f.host, &f.profileID,
 		&f.Name, &f.Serial, &f.CertificateID, &f.AttemptID, &f.IssuanceHash, &f.RequestHash, &f.HandledRenewRequest,
@@ -118,7 +126,7 @@ func (m *memory) change(uid types.UID, edit func(*recollection)) {
 }
 
 func (m *memory) remember(c *v1alpha1.DeviceCertificate, f facts, now time.Time) {
-	f.pack()
+	f.pack(c)
 	m.change(c.UID, func(r *recollection) {
 		r.facts, r.generation, r.readAt, r.issued, r.distrusted = f, c.Generation, now, lean.String(issuedFingerprint(c)), false
 	})

@@ -110,12 +110,14 @@ func (r *DeviceCertificateReconciler) urgentFirst(ctx context.Context) error {
 // queueUrgent queues what is urgent by now, the soonest expiry first.
 func (r *DeviceCertificateReconciler) queueUrgent(ctx context.Context) {
 	now := r.Clock.Now()
-	found := r.find(ctx, "")
 	var urgent []*v1alpha1.DeviceCertificate
-	for i := range found {
-		if priorityOf(&found[i], now) > priorityUsual {
-			urgent = append(urgent, &found[i])
+	err := r.Roster.Each(ctx, "", func(c *v1alpha1.DeviceCertificate) {
+		if priorityOf(c, now) > priorityUsual {
+			urgent = append(urgent, c)
 		}
+	})
+	if err != nil {
+		return // only the cache is read, and this process is about to end
 	}
 	slices.SortStableFunc(urgent, func(a, b *v1alpha1.DeviceCertificate) int {
 		return ptr.Deref(a.Status.NotAfter, metav1.Time{}).Compare(ptr.Deref(b.Status.NotAfter, metav1.Time{}).Time)

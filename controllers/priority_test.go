@@ -88,6 +88,7 @@ func TestAStandbyThatTakesOverDoesWhatHasBecomeUrgentFirst(t *testing.T) {
 			return nil
 		},
 	})
+	r.Roster = &Roster{reader: r.Client}
 	q := priorityqueue.New[reconcile.Request]("standby")
 	defer q.ShutDown()
 	if err := r.queue.start(t.Context(), q); err != nil {

@@ -177,6 +177,7 @@ func (w *world) newOperator() *DeviceCertificateReconciler {
 		Client: w.api.client(cached), Reader: w.api.client(live), Flights: NewFlights(), Recorder: w.events, Telemetry: w.telemetry, Clock: hastyClock{w.clock},
 		Issuers: labels.Everything(), WatchSecrets: true, memory: newMemory(),
 	}
+	r.Roster = &Roster{reader: r.Client}
 	hosts, err := account.ParseHostPolicy("localhost,127.0.0.1", "", "")
 	w.must(err)
 	w.accounts = account.NewRegistry(account.Options{

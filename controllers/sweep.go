@@ -186,11 +186,9 @@ func (r *SweepReconciler) again(sweeps []v1alpha1.Sweep, usable bool) reconcile.
 
 // cachedFleet are the objects that name an issuer, read only.
 func (r *SweepReconciler) cachedFleet(ctx context.Context, id account.ID) ([]*v1alpha1.DeviceCertificate, error) {
-	list := &v1alpha1.DeviceCertificateList{}
-	if err := r.Certificates.Client.List(ctx, list, client.InNamespace(id.Namespace), client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("list the certificates of %s: %w", id, err)
-	}
-	return belonging(list.Items, func(c *v1alpha1.DeviceCertificate) bool { return accountOf(c) == id }), nil
+	var found []*v1alpha1.DeviceCertificate
+	err := r.Certificates.Roster.ofIssuer(ctx, id.Kind, id.Namespace, id.Name, func(c *v1alpha1.DeviceCertificate) { found = append(found, c) })
+	return found, err
 }
 
 // belonging picks objects without copying them.

@@ -53,25 +53,12 @@ func labelsChanged() builder.Predicates {
 	})
 }
 
-// Indexes of the cache: by the issuer an object names, and by every Secret it keeps its pair in or takes a password or key from, but for
-// one of the object's own name: most have no other, which is found without an index. See sharing.
-const (
-	indexIssuer  = "issuer"
-	indexSecrets = "secrets"
-)
+// indexSecrets is an index of the cache, by every Secret an object keeps its pair in or takes a password or key from, but for one of the
+// object's own name: most have no other, which is found without an index. See sharing.
+const indexSecrets = "secrets"
 
 func setupIndexes(ctx context.Context, indexer client.FieldIndexer) error {
-	err := indexer.IndexField(ctx, &v1alpha1.DeviceCertificate{}, indexIssuer, func(o client.Object) []string {
-		c, ok := o.(*v1alpha1.DeviceCertificate)
-		if !ok {
-			return nil
-		}
-		return []string{issuerKey(c.Spec.IssuerRef.Kind, c.Spec.IssuerRef.Name)}
-	})
-	if err != nil {
-		return fmt.Errorf("index certificates by issuer: %w", err)
-	}
-	err = indexer.IndexField(ctx, &v1alpha1.DeviceCertificate{}, indexSecrets, func(o client.Object) []string {
+	err := indexer.IndexField(ctx, &v1alpha1.DeviceCertificate{}, indexSecrets, func(o client.Object) []string {
 		c, ok := o.(*v1alpha1.DeviceCertificate)
 		if !ok {
 			return nil
@@ -83,8 +70,6 @@ func setupIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	}
 	return nil
 }
-
-func issuerKey(kind v1alpha1.IssuerKind, name string) string { return string(kind) + "/" + name }
 
 // secretsOf are the Secrets that an object has to do with.
 func secretsOf(c *v1alpha1.DeviceCertificate) []string {
@@ -115,14 +100,19 @@ func referencedSecrets(spec *v1alpha1.DeviceCertificateSpec) []string {
 
 // certificatesOfIssuer finds the objects that name an issuer.
 func (r *DeviceCertificateReconciler) certificatesOfIssuer(kind v1alpha1.IssuerKind) handler.MapFunc {
-	return func(ctx context.Context, issuer client.Object) []reconcile.Request {
-		return requestsOf(r.find(ctx, issuer.GetNamespace(), client.MatchingFields{indexIssuer: issuerKey(kind, issuer.GetName())}))
+	return func(ctx context.Context, issuer client.Object) (requests []reconcile.Request) {
+		// Only the cache is read, and what is not in it yet is queued when it comes.
+		_ = r.Roster.ofIssuer(ctx, kind, issuer.GetNamespace(), issuer.GetName(), func(c *v1alpha1.DeviceCertificate) {
+			requests = append(requests, requestFor(c))
+		})
+		return requests
 	}
 }
 
 // certificatesOfNamespace finds the objects of a namespace.
-func (r *DeviceCertificateReconciler) certificatesOfNamespace(ctx context.Context, namespace client.Object) []reconcile.Request {
-	return requestsOf(r.find(ctx, namespace.GetName()))
+func (r *DeviceCertificateReconciler) certificatesOfNamespace(ctx context.Context, namespace client.Object) (requests []reconcile.Request) {
+	_ = r.Roster.Each(ctx, namespace.GetName(), func(c *v1alpha1.DeviceCertificate) { requests = append(requests, requestFor(c)) }) // as above
+	return requests
 }
 
 // certificatesOfSecret finds the objects that keep their pair in a Secret or take something from it. The Secret's own annotation is not
@@ -160,7 +150,11 @@ func (r *DeviceCertificateReconciler) find(ctx context.Context, namespace string
 func requestsOf(found []v1alpha1.DeviceCertificate) []reconcile.Request {
 	requests := make([]reconcile.Request, 0, len(found))
 	for i := range found {
-		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: found[i].Namespace, Name: found[i].Name}})
+		requests = append(requests, requestFor(&found[i]))
 	}
 	return requests
+}
+
+func requestFor(c *v1alpha1.DeviceCertificate) reconcile.Request {
+	return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: c.Namespace, Name: c.Name}}
 }

@@ -164,19 +164,23 @@ func setup(ctx context.Context, mgr ctrl.Manager, o options, flights *controller
 	}
 	const name = "devicecert-operator"
 	recorder := &controllers.Recorder{EventRecorder: mgr.GetEventRecorder(name), Client: mgr.GetClient(), Clock: clock.RealClock{}, Name: name}
+	roster, err := controllers.NewRoster(ctx, mgr.GetCache())
+	if err != nil {
+		return err
+	}
 	certificates := &controllers.DeviceCertificateReconciler{
-		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Flights: flights, Recorder: recorder,
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Roster: roster, Flights: flights, Recorder: recorder,
 		Telemetry: counters, Clock: clock.RealClock{}, Issuers: o.issuers, WatchSecrets: o.watchSecrets, Namespaces: o.namespaces,
 	}
 	issuers := &controllers.IssuerReconciler{
-		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clock: clock.RealClock{},
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Roster: roster, Clock: clock.RealClock{},
 		ClusterResourceNamespace: o.clusterResourceNamespace, Selector: o.issuers, WatchSecrets: o.watchSecrets,
 	}
 	accounts := account.NewRegistry(account.Options{
 		Clock: clock.RealClock{}, Hosts: o.hosts, UserAgent: userAgent(), Log: ctrl.Log.WithName("account"),
 		Wake: certificates.Wake, Probe: issuers.Ask, Observe: counters.Requested, Waited: counters.Waited,
 	})
-	fleet := &telemetry.Fleet{Reader: mgr.GetClient(), Accounts: accounts, Clock: clock.RealClock{}, Issuers: o.issuers, Detail: o.certificateMetrics}
+	fleet := &telemetry.Fleet{Reader: mgr.GetClient(), Certificates: roster, Accounts: accounts, Clock: clock.RealClock{}, Issuers: o.issuers, Detail: o.certificateMetrics}
 	if err := metrics.Registry.Register(fleet); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}

@@ -7,6 +7,7 @@ package lean
 
 import (
 	"hash/maphash"
+	"maps"
 	"reflect"
 	"strings"
 	"sync"
@@ -21,6 +22,8 @@ var (
 	seed   = maphash.MakeSeed()
 	mu     sync.Mutex
 	shared [shelf]string
+	// lastMap is the map of one entry that was packed last.
+	lastMap map[string]string
 )
 
 // longest string that is worth sharing: longer ones are messages, mostly of one object alone.
@@ -40,8 +43,23 @@ func String(s string) string {
 	return shared[at]
 }
 
-// Pack makes what a pointer leads to smaller: every string goes through String, and slices get the capacity they need. Nobody else may
-// look at it meanwhile.
+// Keep is String for a string that lives on in any case and is no piece of something large, such as one of an object in a cache: the shelf
+// takes the string itself, so that what is packed next shares it.
+func Keep(s string) string {
+	if s == "" || len(s) > longest {
+		return s
+	}
+	at := maphash.String(seed, s) % shelf
+	mu.Lock()
+	defer mu.Unlock()
+	if shared[at] != s {
+		shared[at] = s
+	}
+	return shared[at]
+}
+
+// Pack makes what a pointer leads to smaller: every string goes through String, slices get the capacity they need, and equal maps may become
+// one. Nobody else may look at it meanwhile, and whoever changes it afterwards copies it first, as with everything in a cache.
 func Pack(object any) {
 	if v := reflect.ValueOf(object); v.Kind() == reflect.Pointer && !v.IsNil() {
 		pack(v.Elem())
@@ -90,15 +108,27 @@ func packSlice(v reflect.Value) {
 	}
 }
 
-// packMap packs maps of strings; the objects have no others.
+// packMap packs maps of strings; the objects have no others. A map of one entry takes ten times the room of the entry, and a fleet that is
+// annotated together has the same entry in all of them: those share the map.
 func packMap(v reflect.Value) {
 	texts, ok := v.Interface().(map[string]string)
 	if !ok || len(texts) == 0 {
 		return
 	}
-	packed := make(map[string]string, len(texts))
-	for key, value := range texts {
-		packed[String(key)] = String(value)
+	mu.Lock()
+	same := maps.Equal(lastMap, texts)
+	packed := lastMap
+	mu.Unlock()
+	if !same {
+		packed = make(map[string]string, len(texts))
+		for key, value := range texts {
+			packed[String(key)] = String(value)
+		}
+	}
+	if len(packed) == 1 {
+		mu.Lock()
+		lastMap = packed
+		mu.Unlock()
 	}
 	v.Set(reflect.ValueOf(packed))
 }

@@ -5,6 +5,7 @@ package lean
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +59,34 @@ func TestPackedObjectsShareTheirStringsAndHaveNoRoomToSpare(t *testing.T) {
 	same("annotation", a.Annotations["a"], b.Annotations["a"])
 	if cap(a.Status.Conditions) != 1 || cap(a.Spec.CertificateAttributes) != 1 {
 		t.Errorf("capacities are %d and %d, want one", cap(a.Status.Conditions), cap(a.Spec.CertificateAttributes))
+	}
+}
+
+func TestObjectsOfOneAnnotationShareIt(t *testing.T) {
+	a, b, other := full(), full(), full()
+	other.Annotations = map[string]string{"a": "c"}
+	for _, c := range []*v1alpha1.DeviceCertificate{a, b, other} {
+		Pack(c)
+	}
+	identity := func(c *v1alpha1.DeviceCertificate) uintptr { return reflect.ValueOf(c.Annotations).Pointer() }
+	if identity(a) != identity(b) {
+		t.Error("equal maps are kept twice")
+	}
+	if identity(a) == identity(other) || other.Annotations["a"] != "c" {
+		t.Errorf("another map became %v", other.Annotations)
+	}
+}
+
+func TestWhatIsPackedLaterSharesAStringThatIsKept(t *testing.T) {
+	kept := strings.Clone("a serial number that was cached before many others")
+	for i := range 4 * shelf {
+		String(fmt.Sprint("another ", i))
+	}
+	if got := Keep(kept); unsafe.StringData(got) != unsafe.StringData(kept) {
+		t.Error("a copy is kept instead of the string")
+	}
+	if got := String(strings.Clone(kept)); unsafe.StringData(got) != unsafe.StringData(kept) {
+		t.Error("the string is kept twice")
 	}
 }
 

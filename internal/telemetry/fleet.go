@@ -41,12 +41,19 @@ type Accounts interface {
 	State(id account.ID) account.State
 }
 
+// Certificates shows every DeviceCertificate of a namespace, or of all if it is empty.
+type Certificates interface {
+	Each(ctx context.Context, namespace string, visit func(*v1alpha1.DeviceCertificate)) error
+}
+
 // Fleet collects what is true of certificates and issuers at the moment of a scrape. All fields are required.
 type Fleet struct {
 	// Reader reads from the cache: nothing of a scrape reaches the API server.
-	Reader   client.Reader
-	Accounts Accounts
-	Clock    clock.PassiveClock
+	Reader client.Reader
+	// Certificates walks over those of the cache.
+	Certificates Certificates
+	Accounts     Accounts
+	Clock        clock.PassiveClock
 	// Issuers selects the issuers this process serves, as its controllers do.
 	Issuers labels.Selector
 	Detail  Detail
@@ -117,8 +124,7 @@ func (f *Fleet) Collect(ch chan<- prometheus.Metric) {
 	for i := range found.issuers {
 		f.issuer(s, &found.issuers[i])
 	}
-	for i := range found.certificates.Items {
-		c := &found.certificates.Items[i]
+	for _, c := range found.certificates {
 		if id := issuerOf(c); !found.elsewhere[id] {
 			s.certificate(c, issuerLabel(id))
 		}
@@ -128,7 +134,7 @@ func (f *Fleet) Collect(ch chan<- prometheus.Metric) {
 
 // fleet is what the cache holds.
 type fleet struct {
-	certificates v1alpha1.DeviceCertificateList
+	certificates []*v1alpha1.DeviceCertificate
 	issuers      []issuer
 	// elsewhere are issuers that another process serves.
 	elsewhere map[account.ID]bool
@@ -140,12 +146,15 @@ type issuer struct {
 	status  *v1alpha1.IssuerStatus
 }
 
-// read lists the cache without copying it: nothing of it is changed or kept.
+// read walks over the cache without copying it: nothing of it is changed or kept.
 func (f *Fleet) read(ctx context.Context) (*fleet, error) {
 	found := &fleet{elsewhere: map[account.ID]bool{}}
 	var namespaced v1alpha1.DeviceIssuerList
 	var wide v1alpha1.ClusterDeviceIssuerList
-	for _, list := range []client.ObjectList{&found.certificates, &namespaced, &wide} {
+	if err := f.Certificates.Each(ctx, "", func(c *v1alpha1.DeviceCertificate) { found.certificates = append(found.certificates, c) }); err != nil {
+		return nil, fmt.Errorf("read the cache: %w", err)
+	}
+	for _, list := range []client.ObjectList{&namespaced, &wide} {
 		if err := f.Reader.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 			return nil, fmt.Errorf("read the cache: %w", err)
 		}

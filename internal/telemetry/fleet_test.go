@@ -47,8 +47,6 @@ func (w *world) Get(context.Context, client.ObjectKey, client.Object, ...client.
 
 func (w *world) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
 	switch l := list.(type) {
-	case *v1alpha1.DeviceCertificateList:
-		l.Items = w.certificates
 	case *v1alpha1.DeviceIssuerList:
 		l.Items = w.issuers
 	case *v1alpha1.ClusterDeviceIssuerList:
@@ -57,10 +55,17 @@ func (w *world) List(_ context.Context, list client.ObjectList, _ ...client.List
 	return w.err
 }
 
+func (w *world) Each(_ context.Context, _ string, visit func(*v1alpha1.DeviceCertificate)) error {
+	for i := range w.certificates {
+		visit(&w.certificates[i])
+	}
+	return w.err
+}
+
 func (w *world) State(id account.ID) account.State { return w.states[id] }
 
 func (w *world) fleet(detail Detail) *Fleet {
-	return &Fleet{Reader: w, Accounts: w, Clock: clocktesting.NewFakePassiveClock(now), Issuers: labels.Everything(), Detail: detail}
+	return &Fleet{Reader: w, Certificates: w, Accounts: w, Clock: clocktesting.NewFakePassiveClock(now), Issuers: labels.Everything(), Detail: detail}
 }
 
 // scraped is what Prometheus would read, without comments.
