@@ -42,7 +42,8 @@ func transform[T any](smaller func(T)) toolscache.TransformFunc {
 // what is missing in both stays as it is in the cluster.
 func leanCertificate(c *v1alpha1.DeviceCertificate) {
 	c.ManagedFields, c.OwnerReferences, c.Labels = nil, nil, nil
-	keepAnnotations(c, func(name string) bool { return slices.Contains(wishes, name) })
+	// A list is made smaller as it is read, and once more as it is stored.
+	keepAnnotations(c, func(name string) bool { return slices.Contains(wishes, name) || name == annotationInPart })
 	if len(c.Finalizers) > mostFinalizers {
 		c.Finalizers = slices.DeleteFunc(c.Finalizers, func(name string) bool { return name != v1alpha1.Finalizer })
 		metav1.SetMetaDataAnnotation(&c.ObjectMeta, annotationInPart, "true")
@@ -69,14 +70,27 @@ var watched = map[string]string{v1alpha1.LabelWatch: "true"}
 // leanSecret takes from a Secret's metadata what no controller reads. What else its annotations say is read live.
 func leanSecret(secret *metav1.PartialObjectMetadata) {
 	isWatched := secret.Labels[v1alpha1.LabelWatch] == watched[v1alpha1.LabelWatch]
-	secret.ManagedFields, secret.OwnerReferences, secret.Finalizers, secret.Labels = nil, nil, nil, nil
-	keepAnnotations(secret, func(name string) bool {
-		return name == v1alpha1.AnnotationCertificateID || name == v1alpha1.AnnotationFingerprint
-	})
+	if secret.Annotations != nil || secret.ManagedFields != nil { // otherwise it was made smaller before
+		secret.Finalizers = nil
+		id, fingerprint := bounded(secret.Annotations[v1alpha1.AnnotationCertificateID], maxID), bounded(secret.Annotations[v1alpha1.AnnotationFingerprint], maxID)
+		if id != "" || fingerprint != "" {
+			secret.Finalizers = []string{id, fingerprint}
+		}
+	}
+	secret.ManagedFields, secret.OwnerReferences, secret.Annotations, secret.Labels = nil, nil, nil, nil
 	lean.Pack(secret)
 	if isWatched {
 		secret.Labels = watched
 	}
+}
+
+// heldBy is what the annotations of a cached Secret say of its certificate. They are kept where its finalizers were, which nobody reads: as a
+// map they would take as much as all the rest.
+func heldBy(secret *metav1.PartialObjectMetadata) (certificateID, fingerprint string) {
+	if len(secret.Finalizers) != 2 {
+		return "", ""
+	}
+	return secret.Finalizers[0], secret.Finalizers[1]
 }
 
 // longestAnnotation is far above any value that means something: times, ids, a serial number with a word.

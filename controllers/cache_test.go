@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -28,7 +29,9 @@ func TestMetadataOfATenantDoesNotFillTheCache(t *testing.T) {
 		certificate.Finalizers = append(certificate.Finalizers, fmt.Sprint("example.com/finalizer-", i))
 	}
 	certificate.Finalizers = append(certificate.Finalizers, v1alpha1.Finalizer)
-	leanCertificate(certificate)
+	for range 2 { // a list is made smaller as it is read, and once more as it is stored
+		leanCertificate(certificate)
+	}
 	secret := &metav1.PartialObjectMetadata{}
 	secret.Annotations = map[string]string{v1alpha1.AnnotationCertificateID: huge, v1alpha1.AnnotationFingerprint: huge, "devicecert.io/made-up": huge}
 	secret.Labels = map[string]string{v1alpha1.LabelWatch: "true"}
@@ -47,5 +50,36 @@ func TestMetadataOfATenantDoesNotFillTheCache(t *testing.T) {
 	}
 	if !slices.Equal(certificate.Finalizers, []string{v1alpha1.Finalizer}) || certificate.Annotations[annotationInPart] == "" {
 		t.Errorf("finalizers are %v, and nothing says that there are others", certificate.Finalizers)
+	}
+}
+
+func TestACachedSecretSaysWhichCertificateItHoldsHoweverOftenItIsMadeSmaller(t *testing.T) {
+	for name, c := range map[string]struct {
+		annotations map[string]string
+		want        [2]string
+	}{
+		"the operator's": {map[string]string{v1alpha1.AnnotationCertificateID: "id", v1alpha1.AnnotationFingerprint: "print", "other": "x"}, [2]string{"id", "print"}},
+		"a retained one that an edit took an annotation from": {map[string]string{v1alpha1.AnnotationFingerprint: "print"}, [2]string{"", "print"}},
+		"a user's":                     {map[string]string{"other": "x"}, [2]string{}},
+		"a user's without annotations": {nil, [2]string{}},
+	} {
+		secret := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+			Namespace: "edge", Name: "gateway", UID: "uid", ResourceVersion: "7", Finalizers: []string{"a.example/one", "b.example/two"},
+			Labels: map[string]string{v1alpha1.LabelWatch: "true", "team": "a"}, Annotations: c.annotations,
+			ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl"}},
+		}}
+		for range 2 { // a list is made smaller as it is read, and once more as it is stored
+			leanSecret(secret)
+			var got [2]string
+			if got[0], got[1] = heldBy(secret); got != c.want {
+				t.Errorf("%s: says %q, want %q", name, got, c.want)
+			}
+		}
+		rest := secret.DeepCopy()
+		rest.Finalizers = nil
+		want := metav1.ObjectMeta{Namespace: "edge", Name: "gateway", UID: "uid", ResourceVersion: "7", Labels: watched}
+		if diff := cmp.Diff(want, rest.ObjectMeta); diff != "" {
+			t.Errorf("%s: what is cached (-want +got):\n%s", name, diff)
+		}
 	}
 }

@@ -147,7 +147,7 @@ func (k *kin) add(id, serial string) {
 func (r *DeviceCertificateReconciler) addWatchedSecrets(ctx context.Context, k *kin) error {
 	secrets := &metav1.PartialObjectMetadataList{}
 	secrets.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
-	options := []client.ListOption{client.MatchingLabels{v1alpha1.LabelWatch: "true"}}
+	options := []client.ListOption{client.MatchingLabels{v1alpha1.LabelWatch: "true"}, client.UnsafeDisableDeepCopy}
 	if !r.WatchSecrets {
 		return nil // listing is not allowed then; retained Secrets are protected by orphans.policy Report alone
 	}
@@ -158,8 +158,8 @@ func (r *DeviceCertificateReconciler) addWatchedSecrets(ctx context.Context, k *
 		if _, ok := k.read[client.ObjectKeyFromObject(&secrets.Items[i])]; ok {
 			continue
 		}
-		a := secrets.Items[i].Annotations
-		k.ids[a[v1alpha1.AnnotationCertificateID]], k.fingerprints[a[v1alpha1.AnnotationFingerprint]] = struct{}{}, struct{}{}
+		id, fingerprint := heldBy(&secrets.Items[i])
+		k.ids[id], k.fingerprints[fingerprint] = struct{}{}, struct{}{}
 	}
 	return nil
 }
