@@ -214,9 +214,15 @@ func (a *api) client(from view) client.Client {
 			return a.apply(ctx, c, object, opts...)
 		},
 		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, object client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
-			return a.do(apiCall{step: statusStep(object, patch), name: object.GetName(), object: object, forward: func() error {
-				return a.wakeAfter(object.GetName(), c.SubResource(sub).Patch(ctx, object, patch, opts...))
-			}})
+			call := apiCall{step: statusStep(object, patch), name: object.GetName(), object: object}
+			call.forward = func() error {
+				err := c.SubResource(sub).Patch(ctx, object, patch, opts...)
+				if call.step == stepIntent && err == nil {
+					a.w.witnessIntent(object.GetName())
+				}
+				return a.wakeAfter(object.GetName(), err)
+			}
+			return a.do(call)
 		},
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/devicecert/devicecert-operator/api/v1alpha1"
 	"github.com/devicecert/devicecert-operator/internal/simulator"
@@ -30,7 +31,7 @@ type evidence struct {
 	mu sync.Mutex
 	// keys are fragments of every private key that was stored.
 	keys []string
-	// faults are states of Secrets that nobody may ever see.
+	// faults are states of objects that nobody may ever see.
 	faults []string
 	// released are ids of certificates that nobody has to account for, by the test's own doing.
 	released []string
@@ -75,6 +76,19 @@ func (w *world) witness(name string) {
 	w.evidence.keys = append(w.evidence.keys, fragments(secret.Data[v1alpha1.KeyPrivateKey])...)
 }
 
+// witnessIntent looks at an object that has just recorded what is about to be bought: nobody may take the record away by deleting it.
+func (w *world) witnessIntent(name string) {
+	c := &v1alpha1.DeviceCertificate{}
+	if err := w.client.Get(w.ctx, types.NamespacedName{Namespace: w.namespace, Name: name}, c); err != nil {
+		return // somebody deleted it meanwhile
+	}
+	w.evidence.mu.Lock()
+	defer w.evidence.mu.Unlock()
+	if c.Status.Attempt != nil && !controllerutil.ContainsFinalizer(c, v1alpha1.Finalizer) {
+		w.evidence.faults = append(w.evidence.faults, fmt.Sprintf("attempt %s of %s is on record without the finalizer that keeps the record", c.Status.Attempt.ID, name))
+	}
+}
+
 // fragments are the lines of a PEM key, without the first, which all keys of a kind share.
 func fragments(keyPEM []byte) []string {
 	lines := strings.Split(strings.TrimSpace(string(keyPEM)), "\n")
@@ -96,7 +110,7 @@ func (w *world) checkInvariants() {
 	w.must(w.client.List(w.ctx, certificates, client.InNamespace(w.namespace)))
 	w.must(w.client.List(w.ctx, secrets, client.InNamespace(w.namespace)))
 	for _, fault := range w.evidence.faults {
-		w.t.Errorf("a broken pair was visible: %s", fault)
+		w.t.Errorf("this was visible: %s", fault)
 	}
 	for i := range secrets.Items {
 		w.checkPair(&secrets.Items[i])
