@@ -92,7 +92,7 @@ func (d *issuerDesk) startVendor() {
 
 // restart is a fresh process.
 func (d *issuerDesk) restart() {
-	hosts, err := account.ParseHostPolicy("127.0.0.1", "", "")
+	hosts, err := account.ParseHostPolicy("127.0.0.1", "proxy.example", "")
 	d.must(err)
 	asked := make(chan account.ID, 100)
 	d.asked = asked
