@@ -109,6 +109,14 @@ gitops-argo: controlplane ## Ask Argo CD's own evaluator about every status that
 	GITOPS_CORPUS=$(CURDIR)/bin/gitops-corpus.jsonl go test -count=1 ./internal/plan ./controllers -run='^(TestConditions|TestArgoAndFlux)'
 	go -C test/argo test -count=1 -v . -args -corpus=$(CURDIR)/bin/gitops-corpus.jsonl
 
+.PHONY: edge
+edge: controlplane ## Serve our Secrets by Ingress and Gateway with Traefik's code, check Envoy's files, follow renewals with gRPC; builds for minutes once
+	go -C test/edge test -count=1 -timeout=10m .
+
+.PHONY: platforms
+platforms: prerequisites build controlplane ## Run the manager for arm64 and arm/v7 against the control plane, translated by qemu; TESTS
+	@hack/platforms.sh
+
 .PHONY: demo
 demo: build controlplane ## Show the operator at work on this machine, against the simulator
 	go run ./hack/demo

@@ -48,6 +48,8 @@ type shared struct {
 
 var env shared
 
+var otherManager = flag.String("manager", "", "a manager to test in the place of the one that is built here, such as one for another platform")
+
 func TestMain(m *testing.M) {
 	flag.Parse()
 	os.Exit(runAll(m))
@@ -80,6 +82,9 @@ func prepare(dir string) error {
 	const root = "../.."
 	if err := installation.Build(context.Background(), root, dir, "", "manager", "simulator", "kubectl-devicecert"); err != nil {
 		return err
+	}
+	if *otherManager != "" {
+		env.manager = *otherManager
 	}
 	installed, err := installation.Start(context.Background(), root, true)
 	if err != nil {

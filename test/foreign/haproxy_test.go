@@ -47,7 +47,7 @@ frontend combined
 frontend pair
   bind 127.0.0.1:%[3]s ssl crt %[4]s/tls.crt ca-file %[4]s/ca.crt verify required
   http-request return status 200 content-type text/plain lf-string "hello %%[ssl_c_s_dn(CN)]"
-`, p.runtimeAPI, combined, pair, v.dir)), 0o644))
+`, p.runtimeAPI, combined, pair, v.Dir)), 0o644))
 	p.combined = serve(t, combined, "haproxy", "-W", "-f", config)
 	other := *p.combined
 	other.address = net.JoinHostPort("127.0.0.1", pair)

@@ -10,9 +10,6 @@ import (
 	"context"
 	"crypto/x509"
 	"net"
-	"os"
-	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
@@ -21,6 +18,7 @@ import (
 	"github.com/devicecert/devicecert-operator/internal/decode"
 	"github.com/devicecert/devicecert-operator/internal/simulator"
 	"github.com/devicecert/devicecert-operator/internal/testkit/address"
+	"github.com/devicecert/devicecert-operator/internal/testkit/mounted"
 	"github.com/devicecert/devicecert-operator/internal/tlssecret"
 	"github.com/devicecert/devicecert-operator/internal/trustmanager"
 )
@@ -131,42 +129,25 @@ func everything(profile v1alpha1.PKCS12Profile) v1alpha1.Outputs {
 	}
 }
 
-// volume is a folder in which the kubelet keeps the files of a Secret: each name leads through the link ..data into the folder of the
-// current version, so that all files change at one instant. The folder before is then removed.
+// volume is a mounted Secret of a test.
 type volume struct {
-	t       *testing.T
-	dir     string
-	version int
+	*mounted.Volume
+	t *testing.T
 }
 
 func mount(t *testing.T, data map[string][]byte) *volume {
 	t.Helper()
-	v := &volume{t: t, dir: t.TempDir()}
-	v.update(data)
-	return v
+	v, err := mounted.New(t.TempDir(), data)
+	must(t, err)
+	return &volume{v, t}
 }
 
 func (v *volume) update(data map[string][]byte) {
 	v.t.Helper()
-	before := v.current()
-	v.version++
-	folder := v.current()
-	must(v.t, os.Mkdir(filepath.Join(v.dir, folder), 0o755))
-	for name, content := range data {
-		must(v.t, os.WriteFile(filepath.Join(v.dir, folder, name), content, 0o644))
-		if err := os.Symlink(filepath.Join("..data", name), v.file(name)); err != nil && !os.IsExist(err) {
-			v.t.Fatal(err)
-		}
-	}
-	must(v.t, os.Symlink(folder, v.file("..data_tmp")))
-	must(v.t, os.Rename(v.file("..data_tmp"), v.file("..data")))
-	must(v.t, os.RemoveAll(v.file(before)))
+	must(v.t, v.Update(data))
 }
 
-// current is the name of the folder that ..data leads to.
-func (v *volume) current() string { return "..version_" + strconv.Itoa(v.version) }
-
-func (v *volume) file(name string) string { return filepath.Join(v.dir, name) }
+func (v *volume) file(name string) string { return v.File(name) }
 
 // freePort is a port of the loopback interface that nobody listens on.
 func freePort(t *testing.T) string {

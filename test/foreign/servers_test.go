@@ -43,7 +43,7 @@ http {
     return 200 "hello $ssl_client_s_dn\n";
   }
 }
-`, dir, port, v.dir)), 0o644))
+`, dir, port, v.Dir)), 0o644))
 	return serve(t, port, "nginx", "-c", config, "-p", dir)
 }
 
@@ -93,7 +93,7 @@ require_certificate true
 use_identity_as_username true
 allow_anonymous false
 log_dest stderr
-`, port, v.dir)
+`, port, v.Dir)
 	if os.Geteuid() == 0 {
 		text += "user root\n" // it would become another user, who may not read the files
 	}

@@ -32,12 +32,12 @@ func TestTheDocumentedWatcherReloadsOnceTheNewFilesAreThere(t *testing.T) {
 	for _, loop := range loops {
 		t.Run(loop[2], func(t *testing.T) {
 			v, log := mount(t, p.data()), filepath.Join(t.TempDir(), "log")
-			script := strings.NewReplacer(loop[1], v.dir, loop[2], "readlink "+v.file("..data")+" >>"+log).Replace(loop[0])
+			script := strings.NewReplacer(loop[1], v.Dir, loop[2], "readlink "+v.file("..data")+" >>"+log).Replace(loop[0])
 			watch(t, script)
 			var want []string
 			for range 3 {
 				v.update(p.data())
-				want = append(want, v.current())
+				want = append(want, v.Current())
 				var got []string
 				(&server{t: t, log: &logBuffer{}}).until("the server is told", func() bool {
 					text, err := os.ReadFile(log)
