@@ -95,7 +95,7 @@ func start(t *testing.T) *world {
 	must(t, installation.Build(t.Context(), root, dir, "", "manager"))
 	installed, err := installation.Start(t.Context(), root, false)
 	must(t, err)
-	t.Cleanup(func() { must(t, installed.Stop()) })
+	t.Cleanup(func() { must(t, installed.ControlPlane.Stop()) })
 	w := &world{T: t, admin: installed.Admin}
 	must(t, gatewayv1.Install(installed.Admin.Scheme()))
 
