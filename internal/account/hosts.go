@@ -164,11 +164,14 @@ func (p HostPolicy) Check(rawURL string) error {
 	return nil
 }
 
-// CheckProxy returns a *HostError unless the proxy is allowed; nil, which is none, is. A proxy sees whom the operator talks to, and with CA
+// CheckProxy returns a *HostError unless the proxy is allowed, and another error if it is no HTTP proxy; nil, which is none, is. A proxy sees whom the operator talks to, and with CA
 // certificates of its own all that is said: whoever chooses both receives the credential.
 func (p HostPolicy) CheckProxy(proxy *url.URL) error {
 	if proxy == nil {
 		return nil
+	}
+	if proxy.Scheme != "http" && proxy.Scheme != "https" {
+		return errors.New("spec.proxyURL must be the URL of an HTTP proxy: http://host:port or https://host:port") // no list can allow another
 	}
 	parsed, err := trustmanager.ParseBaseURL("https://" + proxy.Host)
 	if err != nil {
