@@ -166,8 +166,8 @@ func (w *world) secret(name string) *corev1.Secret {
 	return s
 }
 
-// previous stands for the chart of an earlier version, as long as none was released: the same with a lower version, and without the short
-// name of a kind. The first release puts its package in this place.
+// previous stands for the chart of an earlier version, as long as none was released: the same with a lower version, without the short name
+// of a kind, and without a feature and its values. The first release puts its package in this place.
 func previous(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "devicecert-operator")
@@ -187,6 +187,16 @@ func previous(t *testing.T) string {
 	}
 	edit("Chart.yaml", "\nversion: ", "\nversion: 0.0.1-before-")
 	edit("files/crds/devicecert.io_devicecertificates.yaml", "    shortNames:\n    - dcert\n", "")
+	values, err := os.ReadFile(filepath.Join(chartPath, "values.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(values), "\nnetworkPolicy:\n")
+	block, _, _ = strings.Cut(block, "\ncrds:\n")
+	edit("values.yaml", "\nnetworkPolicy:\n"+block, "")
+	if err := os.Remove(filepath.Join(dir, "templates", "networkpolicy.yaml")); err != nil {
+		t.Fatal(err)
+	}
 	return dir
 }
 
@@ -230,7 +240,7 @@ func TestAReleaseIsInstalledUpgradedAndUninstalled(t *testing.T) {
 	})
 	key := w.secret("gateway").Data[corev1.TLSPrivateKeyKey]
 
-	w.install(packaged(t))
+	w.mustHelm("upgrade", release, packaged(t), "--namespace", namespace, "--reset-then-reuse-values")
 	if output := w.kubectl("get", "dcert", "-n", edge); !strings.Contains(output, "gateway") {
 		t.Errorf("the upgrade did not bring the CRD up to date:\n%s", output)
 	}
