@@ -38,7 +38,7 @@ func (v *Volume) Update(data map[string][]byte) error {
 }
 
 func (v *Volume) exchange(folder string, data map[string][]byte) error {
-	if err := os.Mkdir(v.File(folder), 0o755); err != nil {
+	if err := os.Mkdir(v.File(folder), 0o750); err != nil {
 		return err
 	}
 	for name, content := range data {
