@@ -8,7 +8,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
+	"runtime"
 	"runtime/debug"
 
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -16,7 +18,7 @@ import (
 )
 
 func main() {
-	err := start(os.Args[1:])
+	err := start(os.Args[1:], os.Stdout)
 	if errors.Is(err, flag.ErrHelp) {
 		return
 	}
@@ -26,13 +28,17 @@ func main() {
 	}
 }
 
-func start(args []string) error {
+func start(args []string, out io.Writer) error {
 	if len(args) > 0 && args[0] == uninstallCommand {
 		ctrl.SetLogger(zap.New())
 		return runUninstall(ctrl.SetupSignalHandler(), args[1:])
 	}
 	options, err := parse(args)
 	if err != nil {
+		return err
+	}
+	if options.version {
+		_, err := fmt.Fprintf(out, "devicecert-operator %s %s/%s %s\n", version, runtime.GOOS, runtime.GOARCH, runtime.Version())
 		return err
 	}
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&options.zap)))

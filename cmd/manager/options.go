@@ -35,6 +35,7 @@ type options struct {
 	watchSecrets             bool
 	maxConcurrentReconciles  int
 	shutdownTimeout          time.Duration
+	version                  bool
 	zap                      zap.Options
 }
 
@@ -64,6 +65,7 @@ func parse(args []string) (options, error) {
 	fs.BoolVar(&o.watchSecrets, "watch-secrets", true, "Watch the metadata of labelled Secrets. False needs no list or watch right on Secrets; changes are then noticed within five minutes.")
 	fs.IntVar(&o.maxConcurrentReconciles, "max-concurrent-reconciles", 8, "Objects reconciled at a time. Requests to the vendor are bounded by the issuers' limits instead.")
 	fs.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 2*time.Minute, "How long a stopping manager waits for certificates on their way. Keep the pod's termination grace period longer.")
+	fs.BoolVar(&o.version, "version", false, "Print the version and end.")
 	o.zap.BindFlags(fs)
 	if err := fs.Parse(args); err != nil {
 		return o, err

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +48,18 @@ func TestFlagsThatCannotBeMeantAreRefusedInOneLine(t *testing.T) {
 				t.Errorf("more than one line: %v", err)
 			}
 		})
+	}
+}
+
+func TestTheVersionIsPrintedWithoutACluster(t *testing.T) {
+	version = "v1.2.3"
+	t.Cleanup(func() { version = "dev" })
+	var out strings.Builder
+	if err := start([]string{"--version"}, &out); err != nil {
+		t.Fatal(err)
+	}
+	if want := "devicecert-operator v1.2.3 " + runtime.GOOS + "/" + runtime.GOARCH + " "; !strings.HasPrefix(out.String(), want) {
+		t.Errorf("printed %q, want it to begin with %q", out.String(), want)
 	}
 }
 
