@@ -419,6 +419,28 @@ func TestSpecAndStatusAreWrittenApart(t *testing.T) {
 	}
 }
 
+func TestADefaultIsWrittenAsGoWritesIt(t *testing.T) {
+	for kind, manifest := range map[string]string{"DeviceCertificate": minimalCertificate, "DeviceIssuer": minimalIssuer, "ClusterDeviceIssuer": minimalClusterIssuer} {
+		stored := accepts(t, object(t, manifest))
+		var o client.Object
+		switch kind {
+		case "DeviceCertificate":
+			o = decoded[v1alpha1.DeviceCertificate](t, stored)
+		case "DeviceIssuer":
+			o = decoded[v1alpha1.DeviceIssuer](t, stored)
+		default:
+			o = decoded[v1alpha1.ClusterDeviceIssuer](t, stored)
+		}
+		o.SetAnnotations(map[string]string{"example.com/note": "only this is changed"})
+		if err := api.Update(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		if o.GetGeneration() != 1 {
+			t.Errorf("%s: a program that sets an annotation changes the spec as well: generation is %d", kind, o.GetGeneration())
+		}
+	}
+}
+
 func TestWhatGoWritesIsWhatGoReads(t *testing.T) {
 	now := metav1.NewTime(time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC))
 	certificate := &v1alpha1.DeviceCertificate{

@@ -102,7 +102,7 @@ type DeviceCertificateSpec struct {
 	// +optional
 	Secret SecretTarget `json:"secret,omitempty,omitzero"`
 	// revocation says when certificates are revoked at the vendor. Default: never.
-	// +kubebuilder:default={onDelete: "Keep", onSupersede: "Keep", gracePeriod: "24h", reason: "cessation_of_operation"}
+	// +kubebuilder:default={onDelete: "Keep", onSupersede: "Keep", gracePeriod: "24h0m0s", reason: "cessation_of_operation"}
 	// +optional
 	Revocation RevocationPolicy `json:"revocation,omitempty,omitzero"`
 	// suspend stops buying, renewing and re-rendering for this object while it is true. A request under way still ends. Default: false.
@@ -237,7 +237,7 @@ type RevocationPolicy struct {
 	OnSupersede RevocationAction `json:"onSupersede,omitempty"`
 	// gracePeriod is how long a predecessor stays valid after its successor was stored, so that devices can take the new one;
 	// in whole hours, minutes and seconds, 0s to 8760h (a year). Used only with onSupersede Revoke. Default: 24h.
-	// +kubebuilder:default="24h"
+	// +kubebuilder:default="24h0m0s"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=24
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,5}h)?([0-9]{1,7}m)?([0-9]{1,9}s)?$') && self != '' && duration(self) <= duration('8760h')",message="gracePeriod must be whole hours, minutes and seconds in this order, such as 24h or 1h30m, from 0s to 8760h"

@@ -46,14 +46,14 @@ type IssuerSpec struct {
 	// +optional
 	Limits IssuerLimits `json:"limits,omitempty,omitzero"`
 	// requestTimeout is the absolute deadline of one vendor call, in whole minutes and seconds such as 60s or 1m30s: 5s to 5m. Default: 60s.
-	// +kubebuilder:default="60s"
+	// +kubebuilder:default="1m0s"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=24
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,5}h)?([0-9]{1,7}m)?([0-9]{1,9}s)?$') && self != '' && duration(self) >= duration('5s') && duration(self) <= duration('5m')",message="requestTimeout must be whole minutes and seconds in this order, such as 60s or 1m30s, from 5s to 5m"
 	// +optional
 	RequestTimeout *metav1.Duration `json:"requestTimeout,omitempty"`
 	// orphans says how certificates whose answer was lost are treated. Default: reported, after five minutes of inventory lag.
-	// +kubebuilder:default={policy: "Report", inventoryLag: "5m"}
+	// +kubebuilder:default={policy: "Report", inventoryLag: "5m0s"}
 	// +optional
 	Orphans OrphanPolicySpec `json:"orphans,omitempty,omitzero"`
 	// publishProfiles are enrollment profiles whose specification is published as a ConfigMap for the kubectl plugin: at most 50, each once.
@@ -172,7 +172,7 @@ type OrphanPolicySpec struct {
 	// +optional
 	MarkerAttribute string `json:"markerAttribute,omitempty"`
 	// inventoryLag is how long the vendor's inventory may take to show a new certificate, in whole minutes and seconds: 0s to 1h. Default: 5m.
-	// +kubebuilder:default="5m"
+	// +kubebuilder:default="5m0s"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=24
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,5}h)?([0-9]{1,7}m)?([0-9]{1,9}s)?$') && self != '' && duration(self) <= duration('1h')",message="inventoryLag must be whole minutes and seconds in this order, such as 5m or 1m30s, from 0s to 1h"

@@ -252,7 +252,7 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.devicecert.devicecert-operator.api.v1alpha1.OrphanPolicySpec
       default:
-        inventoryLag: 5m
+        inventoryLag: 5m0s
         policy: Report
     - name: proxyURL
       type:
@@ -266,7 +266,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: requestTimeout
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
-      default: 60s
+      default: 1m0s
     - name: suspend
       type:
         scalar: boolean
@@ -339,7 +339,7 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.devicecert.devicecert-operator.api.v1alpha1.RevocationPolicy
       default:
-        gracePeriod: 24h
+        gracePeriod: 24h0m0s
         onDelete: Keep
         onSupersede: Keep
         reason: cessation_of_operation
@@ -498,7 +498,7 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.devicecert.devicecert-operator.api.v1alpha1.OrphanPolicySpec
       default:
-        inventoryLag: 5m
+        inventoryLag: 5m0s
         policy: Report
     - name: proxyURL
       type:
@@ -512,7 +512,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: requestTimeout
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
-      default: 60s
+      default: 1m0s
     - name: suspend
       type:
         scalar: boolean
@@ -818,7 +818,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: inventoryLag
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
-      default: 5m
+      default: 5m0s
     - name: markerAttribute
       type:
         scalar: string
@@ -940,7 +940,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: gracePeriod
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
-      default: 24h
+      default: 24h0m0s
     - name: onDelete
       type:
         namedType: com.github.devicecert.devicecert-operator.api.v1alpha1.RevocationAction
