@@ -45,7 +45,11 @@ func leanCertificate(c *v1alpha1.DeviceCertificate) {
 	// A list is made smaller as it is read, and once more as it is stored.
 	keepAnnotations(c, func(name string) bool { return slices.Contains(wishes, name) || name == annotationInPart })
 	if len(c.Finalizers) > mostFinalizers {
-		c.Finalizers = slices.DeleteFunc(c.Finalizers, func(name string) bool { return name != v1alpha1.Finalizer })
+		held := slices.Contains(c.Finalizers, v1alpha1.Finalizer)
+		c.Finalizers = nil
+		if held { // once, however often it is there: the second pass must find nothing to do, as maps are shared by then
+			c.Finalizers = []string{v1alpha1.Finalizer}
+		}
 		metav1.SetMetaDataAnnotation(&c.ObjectMeta, annotationInPart, "true")
 	}
 	lean.Pack(c)
@@ -70,7 +74,7 @@ var watched = map[string]string{v1alpha1.LabelWatch: "true"}
 // leanSecret takes from a Secret's metadata what no controller reads. What else its annotations say is read live.
 func leanSecret(secret *metav1.PartialObjectMetadata) {
 	isWatched := secret.Labels[v1alpha1.LabelWatch] == watched[v1alpha1.LabelWatch]
-	if secret.Annotations != nil || secret.ManagedFields != nil { // otherwise it was made smaller before
+	if secret.Annotations != nil || secret.ManagedFields != nil || len(secret.Finalizers) != 2 { // otherwise it was made smaller before
 		secret.Finalizers = nil
 		id, fingerprint := bounded(secret.Annotations[v1alpha1.AnnotationCertificateID], maxID), bounded(secret.Annotations[v1alpha1.AnnotationFingerprint], maxID)
 		if id != "" || fingerprint != "" {

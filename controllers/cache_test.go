@@ -29,20 +29,27 @@ func TestMetadataOfATenantDoesNotFillTheCache(t *testing.T) {
 		certificate.Finalizers = append(certificate.Finalizers, fmt.Sprint("example.com/finalizer-", i))
 	}
 	certificate.Finalizers = append(certificate.Finalizers, v1alpha1.Finalizer)
+	hoarder := &v1alpha1.DeviceCertificate{}
+	hoarder.Finalizers = slices.Repeat([]string{v1alpha1.Finalizer}, 50000)
 	for range 2 { // a list is made smaller as it is read, and once more as it is stored
 		leanCertificate(certificate)
+		leanCertificate(hoarder)
 	}
+	plain := &metav1.PartialObjectMetadata{}
+	plain.Labels = map[string]string{v1alpha1.LabelWatch: "true"}
+	plain.Finalizers = slices.Repeat([]string{"example.com/finalizer"}, 50000)
+	leanSecret(plain)
 	secret := &metav1.PartialObjectMetadata{}
 	secret.Annotations = map[string]string{v1alpha1.AnnotationCertificateID: huge, v1alpha1.AnnotationFingerprint: huge, "devicecert.io/made-up": huge}
 	secret.Labels = map[string]string{v1alpha1.LabelWatch: "true"}
 	leanSecret(secret)
-	for kind, object := range map[string]any{"certificate": certificate, "Secret": secret} {
+	for kind, object := range map[string]any{"certificate": certificate, "certificate with one finalizer over and over": hoarder, "Secret": secret, "Secret without annotations": plain} {
 		kept, err := json.Marshal(object)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if len(kept) > 4<<10 {
-			t.Errorf("a %s with huge annotations takes %d bytes of the cache", kind, len(kept))
+			t.Errorf("a %s takes %d bytes of the cache", kind, len(kept))
 		}
 	}
 	if certificate.Annotations[v1alpha1.AnnotationRenewRequestedAt] == "" {
@@ -50,6 +57,36 @@ func TestMetadataOfATenantDoesNotFillTheCache(t *testing.T) {
 	}
 	if !slices.Equal(certificate.Finalizers, []string{v1alpha1.Finalizer}) || certificate.Annotations[annotationInPart] == "" {
 		t.Errorf("finalizers are %v, and nothing says that there are others", certificate.Finalizers)
+	}
+}
+
+// Maps are shared between cached objects, which others read meanwhile.
+func TestWhatIsMadeSmallerTwiceIsNotWrittenTheSecondTime(t *testing.T) {
+	hoarders := make([]*v1alpha1.DeviceCertificate, 2)
+	for i := range hoarders {
+		hoarders[i] = &v1alpha1.DeviceCertificate{}
+		hoarders[i].Finalizers = slices.Repeat([]string{v1alpha1.Finalizer}, mostFinalizers+1)
+		leanCertificate(hoarders[i])
+	}
+	shared := hoarders[0].Annotations
+	shared["a.example/seen"] = "by whoever shares it"
+	if hoarders[1].Annotations["a.example/seen"] == "" {
+		t.Fatal("the objects share no map: this test shows nothing")
+	}
+	delete(shared, "a.example/seen")
+	done := make(chan struct{})
+	go func() { // the race detector sees a write beside this
+		defer close(done)
+		for range 1000 {
+			_ = hoarders[0].DeepCopy()
+		}
+	}()
+	for range 1000 {
+		leanCertificate(hoarders[1])
+	}
+	<-done
+	if got := len(hoarders[1].Finalizers); got != 1 {
+		t.Errorf("%d finalizers are kept, want one", got)
 	}
 }
 

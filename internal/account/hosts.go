@@ -224,5 +224,5 @@ func (d destinations) control(_, address string, _ syscall.RawConn) error {
 	if isPublic(ip) || contains(d.networks, ip) {
 		return nil
 	}
-	return &HostError{Message: fmt.Sprintf("the host's address %s is not on the public Internet and in none of --allowed-networks", ip)}
+	return &HostError{Message: fmt.Sprintf("address %s is not on the public Internet and in none of --allowed-networks", ip)}
 }

@@ -157,10 +157,13 @@ func TestABoundHoldsForAllThatItsNameCanStandFor(t *testing.T) {
 	for idOrName, want := range map[string][]string{
 		"subject.common_name": {"subject.common_name", "subject.common_name"}, // as it is listed, and as it is written
 		"common NAME":         {"subject.common_name"},
-		"Line":                {"line-1", "line-2", "Line"},
+		"Line":                {"line-1", "line-2"},
 		"line-1":              {"line-1", "floor", "line-1"},
 		"unlisted":            {"unlisted"},
 		"Comon name":          nil,
+		"Hostnme":             nil,
+		"IMEI":                nil,
+		"Site-No":             {"Site-No"},
 	} {
 		if diff := cmp.Diff(want, gateways().IDs(idOrName)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", idOrName, diff)
@@ -169,7 +172,7 @@ func TestABoundHoldsForAllThatItsNameCanStandFor(t *testing.T) {
 	var nothing *Specification
 	for idOrName, want := range map[string][]string{
 		"subject.common_name": {"subject.common_name"}, "SUBJECT.Common_Name": {"SUBJECT.Common_Name"}, "DEVICE_IDENTIFIER": {"DEVICE_IDENTIFIER"},
-		"party-no": {"party-no"}, uuid: {uuid}, "Common name": nil, "Hostname": nil,
+		"party-no": {"party-no"}, "Site-No": {"Site-No"}, "comments": {"comments"}, uuid: {uuid}, "Common name": nil, "Hostname": nil, "IMEI": nil, "Site2": nil,
 	} {
 		if diff := cmp.Diff(want, nothing.IDs(idOrName)); diff != "" {
 			t.Errorf("%s without a specification (-want +got):\n%s", idOrName, diff)

@@ -81,8 +81,8 @@ func (s *Specification) ResolveID(kind Kind, idOrName string) (string, error) {
 }
 
 // IDs are the ids that a bound on an attribute of either kind holds for, which names it by its id or by its name: all that it can stand
-// for, in any case, because a bound that is missed lets something pass. There are none where it can only be a name, of no attribute that
-// is listed; without a specification also where it looks like a name of one word.
+// for, in any case, because a bound that is missed lets something pass. There are none where it is a name, or looks like one, of no attribute
+// that is listed. A lower-case word is an id then, as the vendor's comments is.
 func (s *Specification) IDs(idOrName string) []string {
 	var ids []string
 	for _, a := range slices.Concat(s.Attributes(Certificate), s.Attributes(Device)) {
@@ -90,15 +90,16 @@ func (s *Specification) IDs(idOrName string) []string {
 			ids = append(ids, a.ID)
 		}
 	}
-	if MayBeID(idOrName) && (s != nil || !looksLikeName(idOrName)) {
+	if MayBeID(idOrName) && !looksLikeName(idOrName) {
 		ids = append(ids, idOrName)
 	}
 	return ids
 }
 
-// looksLikeName tells whether a word, in letters of both cases and no dot, is more probably a name than an id.
+// looksLikeName tells whether a text that may be an id is more probably a name of one word: Hostname, IMEI. The vendor's ids in capitals are
+// of several words, as DEVICE_IDENTIFIER.
 func looksLikeName(word string) bool {
-	return word != strings.ToLower(word) && word != strings.ToUpper(word) && !strings.Contains(word, ".")
+	return word != strings.ToLower(word) && !strings.ContainsAny(word, "._-:")
 }
 
 // MayBeID tells whether a text can be an attribute's id. The vendor's are dotted paths, UUIDs, slugs and words in capitals: letters,
