@@ -64,7 +64,7 @@ func (d *demo) startMonitoring(ctx context.Context) (*monitoring, error) {
 		return nil, err
 	}
 	m.process, err = d.folder.start(io.Discard, program, "--config.file="+d.folder.path("prometheus", "prometheus.yaml"),
-		"--storage.tsdb.path="+d.folder.path("prometheus", "data"), "--web.listen-free="+free, "--web.enable-lifecycle", "--log.level=warn")
+		"--storage.tsdb.path="+d.folder.path("prometheus", "data"), "--web.listen-address="+free, "--web.enable-lifecycle", "--log.level=warn")
 	return m, err
 }
 
@@ -221,6 +221,9 @@ func (m *monitoring) write(groups []any, scrapes []scrape) ([]byte, error) {
 
 // reload has Prometheus read its configuration again.
 func (m *monitoring) reload(ctx context.Context) error {
+	if !m.process.alive() {
+		return fmt.Errorf("prometheus has ended by itself\n%s", m.folder.lastWords())
+	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, m.url+"/-/reload", http.NoBody)
 	if err != nil {
 		return err
