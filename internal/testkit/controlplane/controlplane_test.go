@@ -93,14 +93,15 @@ func enforcesQuota(ctx context.Context, t *testing.T, clients kubernetes.Interfa
 	if _, err := quotas.Create(ctx, quota, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	await(ctx, t, "the quota to be counted", func(ctx context.Context) (bool, error) {
-		counted, err := quotas.Get(ctx, quota.Name, metav1.GetOptions{})
-		return err == nil && len(counted.Status.Used) > 0, err
-	})
+	// It is counted by one program and enforced by another, which learns of it by a watch.
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "one-too-many"}}
-	if _, err := clients.CoreV1().Secrets(namespace).Create(ctx, secret, metav1.CreateOptions{}); !apierrors.IsForbidden(err) {
-		t.Errorf("create a Secret above the quota: got %v, want forbidden", err)
-	}
+	await(ctx, t, "a Secret above the quota to be refused", func(ctx context.Context) (bool, error) {
+		_, err := clients.CoreV1().Secrets(namespace).Create(ctx, secret, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if apierrors.IsForbidden(err) {
+			return true, nil
+		}
+		return false, err
+	})
 }
 
 func knowsProcesses(t *testing.T, plane *controlplane.ControlPlane) {
