@@ -223,6 +223,10 @@ func TestAQuotaOfTheClusterIsNoticedBeforeThePurchase(t *testing.T) {
 	w.must(w.client.Get(w.ctx, client.ObjectKey{Namespace: w.namespace, Name: "none"}, quota))
 	quota.Status.Hard, quota.Status.Used = quota.Spec.Hard, corev1.ResourceList{"secrets": resource.MustParse("0")}
 	w.must(w.client.Status().Update(w.ctx, quota))
+	g.Eventually(func() bool { // the API server's admission learns of it by a watch
+		probe := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "probe"}}
+		return apierrors.IsForbidden(w.client.Create(w.ctx, probe, client.DryRunAll))
+	}, time.Minute).Should(BeTrue())
 	w.certificate("gateway")
 	w.pass(time.Minute)
 	g.Expect(w.posts()).To(BeZero())

@@ -9,6 +9,7 @@ import (
 	"regexp"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -61,9 +62,9 @@ func quotaExhausted(w *world) {
 	quota := &corev1.ResourceQuota{ObjectMeta: w.meta("full")}
 	quota.Spec.Hard = corev1.ResourceList{"count/secrets": resource.MustParse("1")} // the issuer's credential is there already
 	w.must(env.admin.Create(w.ctx, quota))
-	eventually(w.T, "the quota is counted", func(ctx context.Context) (bool, error) {
-		err := env.admin.Get(ctx, client.ObjectKeyFromObject(quota), quota)
-		return len(quota.Status.Used) > 0, err
+	eventually(w.T, "the quota is enforced", func(ctx context.Context) (bool, error) {
+		err := env.admin.Create(ctx, &corev1.Secret{ObjectMeta: w.meta("probe")}, client.DryRunAll)
+		return apierrors.IsForbidden(err), nil
 	})
 	w.certificate(gateway)
 	w.awaitStalled(gateway, v1alpha1.ReasonSecretRefused)
